@@ -1,0 +1,233 @@
+"""Every setting of the node, in one frozen table: a TOML file, and the same keys as environment variables."""
+
+import difflib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dicom_node.errors import ConfigurationError
+
+PREFIX: Final = "COVIDXNET_"
+CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
+DEFAULT_FILE: Final = Path("covid-xnet.toml")
+
+_PEER = re.compile(r"(?P<ae_title>[^@]+)@(?P<host>\[[^\]]+\]|[^:@\s]+):(?P<port>\d{1,5})")
+
+
+def parse_ae_title(text: str) -> str:
+    """Check an application entity title.
+
+    Returns `text` without the spaces around it.
+    Raises ValueError unless it has 1 to 16 printable ASCII characters and no backslash (PS3.5 table 6.2-1, AE).
+    """
+    stripped = text.strip(" ")
+    if not 1 <= len(stripped) <= 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in stripped:
+        raise ValueError(f"{text!r} is not an AE title: 1 to 16 ASCII characters, no backslash")
+    return stripped
+
+
+class Peer(str):
+    """A DICOM peer, written `AET@host:port`, such as `PACS@10.1.2.3:104` or `PACS@[::1]:4242`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `AET@host:port`; raises ValueError that says what is wrong."""
+        match = _PEER.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(f"{text!r} is not a peer: write it AET@host:port, such as PACS@10.1.2.3:104")
+        if not 1 <= int(match["port"]) <= 65535:
+            raise ValueError(f"{text!r} has no valid port: 1 to 65535")
+        return cls(f"{parse_ae_title(match['ae_title'])}@{match['host']}:{int(match['port'])}")
+
+    @property
+    def ae_title(self) -> str:
+        """The peer's AE title."""
+        return self.partition("@")[0]
+
+    @property
+    def host(self) -> str:
+        """Host name or address, an IPv6 address without its brackets."""
+        return self.partition("@")[2].rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """TCP port."""
+        return int(self.rpartition(":")[2])
+
+
+class LogFormat(StrEnum):
+    """How log events are written to standard error."""
+
+    KEY_VALUE = "key-value"
+    JSON = "json"
+
+
+def _as_list(value: object) -> object:
+    """Environment variables hold lists as JSON or with commas between."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError as e:
+            raise ValueError(f"is not a JSON list: {e}") from None
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+PeerList = Annotated[tuple[Annotated[str, BeforeValidator(Peer.parse)], ...], NoDecode, BeforeValidator(_as_list)]
+TitleList = Annotated[tuple[Annotated[str, BeforeValidator(parse_ae_title)], ...], NoDecode, BeforeValidator(_as_list)]
+
+
+class Settings(BaseSettings):
+    """The node's configuration. Keys in the TOML file are lower case, in the environment COVIDXNET_ and upper case."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, case_sensitive=False)
+
+    ae_title: Annotated[str, BeforeValidator(parse_ae_title)] = Field(
+        "COVIDXNET", description="Application entity title of the node."
+    )
+    host: str = Field(
+        "127.0.0.1",
+        description='Address that the listener binds. Set "0.0.0.0" to let other machines send to the node.',
+    )
+    port: int = Field(11112, ge=1, le=65535, description="TCP port of the listener.")
+    data_dir: Path = Field(Path("covid-xnet-data"), description="Folder of spool, results and database.")
+    destinations: PeerList = Field(
+        (), description='Where results go, each "AET@host:port", such as ["PACS@10.1.2.3:104"].'
+    )
+    calling_aes: TitleList = Field(
+        (), description="AE titles that may send to the node. Empty: everybody who calls it by its AE title."
+    )
+    workers: int = Field(
+        len(os.sched_getaffinity(0)), ge=1, le=256, description="Reading processes; one per core is best."
+    )
+    database_url: str = Field(
+        "", description="SQLAlchemy URL of ledger and queue. Empty: SQLite in data_dir."
+    )
+    log_format: LogFormat = Field(LogFormat.KEY_VALUE, description='"key-value" or "json".')
+    read_for_processing: bool = Field(
+        False, description="Whether to read DX for processing, too, which most viewers never show."
+    )
+    minimum_side: int = Field(
+        128, ge=16, description="Pixels of the shorter side below which an image is not read."
+    )
+    maximum_megapixels: float = Field(
+        100.0, gt=0, description="Rows x Columns, in millions, above which an image is refused before it is decoded."
+    )
+    maximum_object_megabytes: float = Field(
+        512.0, gt=0, description="Size above which a received object is refused; also bounds what deflated data grow to."
+    )
+    minimum_free_megabytes: float = Field(
+        512.0, ge=0, description="Free disk space under data_dir below which C-STORE is answered 0xA700."
+    )
+    maximum_associations: int = Field(
+        50, ge=1, description="Associations that the listener serves at the same time."
+    )
+    network_timeout: float = Field(
+        30.0, gt=0, description="Seconds to wait for a peer to connect or to answer."
+    )
+    return_attempts: int = Field(
+        10, ge=1, description="How often an object is offered to a destination that refuses it, before it is set aside."
+    )
+    retry_seconds: float = Field(
+        5.0, gt=0, description="Wait after the first failed return; doubles each time, up to 5 minutes."
+    )
+
+    @field_validator("destinations")
+    @classmethod
+    def _distinct(cls, peers: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(peers)) != len(peers):
+            raise ValueError("names a destination twice")
+        return peers
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """The destinations."""
+        return tuple(Peer(p) for p in self.destinations)
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where received objects lie."""
+        return self.data_dir / "spool"
+
+    @property
+    def results_dir(self) -> Path:
+        """Where composed result objects lie."""
+        return self.data_dir / "results"
+
+    @property
+    def effective_database_url(self) -> str:
+        """`database_url`, or the SQLite file in `data_dir`."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'covid-xnet.sqlite'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, which `load_settings` passes as initial values."""
+        return env_settings, init_settings
+
+
+def load_settings(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings: built-in defaults, then the TOML file, then the environment.
+
+    file: given on the command line; else the one that COVIDXNET_CONFIG names; else ./covid-xnet.toml if it exists.
+    Raises ConfigurationError with one line that names the key, what is wrong and what would be right.
+    """
+    values: dict[str, Any] = {}
+    path = file or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
+    if path is None and DEFAULT_FILE.is_file():
+        path = DEFAULT_FILE
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as e:
+            raise ConfigurationError(f"{path}: cannot be read: {e.strerror}.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+            raise ConfigurationError(f"{path}: is not TOML: {e}.") from None
+        _known(values, str(path), "")
+    _known(
+        (k for k in environment if k.upper().startswith(PREFIX) and k.upper() != CONFIG_VARIABLE),
+        "environment",
+        PREFIX,
+    )
+    try:
+        return Settings(**values)
+    except ValidationError as e:
+        first = e.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else "?"
+        from_environment = any(k.upper() == PREFIX + key.upper() for k in environment)
+        name = PREFIX + key.upper() if from_environment else key
+        where = "environment" if from_environment or path is None else str(path)
+        expected = Settings.model_fields[key].description if key in Settings.model_fields else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(
+            f"{where}: {name} = {first['input']!r}: {message}.", hint=f"Expected: {expected}"
+        ) from None
+
+
+def _known(keys: Iterable[str], where: str, prefix: str) -> None:
+    for key in keys:
+        name = key.upper().removeprefix(prefix).lower() if prefix else key
+        if name not in Settings.model_fields:
+            near = difflib.get_close_matches(name.lower(), Settings.model_fields, n=1)
+            shown = (prefix + near[0].upper() if prefix else near[0]) if near else ""
+            raise ConfigurationError(
+                f"{where}: {key} is not a setting.",
+                hint=f"Did you mean {shown}?" if near else "`covid-xnet config example` lists all settings.",
+            )

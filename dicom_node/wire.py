@@ -1,0 +1,29 @@
+"""The only lists of SOP classes and DIMSE status values that the node uses."""
+
+from enum import IntEnum
+from typing import Final
+
+from pydicom.uid import UID
+
+COMPUTED_RADIOGRAPHY: Final = UID("1.2.840.10008.5.1.4.1.1.1")
+DIGITAL_XRAY_FOR_PRESENTATION: Final = UID("1.2.840.10008.5.1.4.1.1.1.1")
+DIGITAL_XRAY_FOR_PROCESSING: Final = UID("1.2.840.10008.5.1.4.1.1.1.1.1")
+SECONDARY_CAPTURE: Final = UID("1.2.840.10008.5.1.4.1.1.7")
+COMPREHENSIVE_SR: Final = UID("1.2.840.10008.5.1.4.1.1.88.33")
+COMPREHENSIVE_3D_SR: Final = UID("1.2.840.10008.5.1.4.1.1.88.34")
+
+RADIOGRAPHS: Final = (COMPUTED_RADIOGRAPHY, DIGITAL_XRAY_FOR_PRESENTATION, DIGITAL_XRAY_FOR_PROCESSING)
+"""What the node may read."""
+
+RESULTS: Final = (SECONDARY_CAPTURE, COMPREHENSIVE_SR, COMPREHENSIVE_3D_SR)
+"""What the node sends. It also takes these in, so that a routing loop ends in a record and not in a failed job."""
+
+
+class StoreStatus(IntEnum):
+    """C-STORE status values. Source: PS3.4 table B.2-1, PS3.7 annex C."""
+
+    SUCCESS = 0x0000
+    NOT_AUTHORIZED = 0x0124
+    OUT_OF_RESOURCES = 0xA700
+    DOES_NOT_MATCH_SOP_CLASS = 0xA900
+    CANNOT_UNDERSTAND = 0xC000

@@ -1,0 +1,1 @@
+"""Neural networks only: builders, registry and shipped weights."""

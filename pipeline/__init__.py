@@ -1,0 +1,1 @@
+"""The science: it knows arrays, never a socket."""
