@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
@@ -29,40 +30,39 @@ def parse_ae_title(text: str) -> str:
     Raises ValueError unless it has 1 to 16 printable ASCII characters and no backslash (PS3.5 table 6.2-1, AE).
     """
     stripped = text.strip(" ")
-    if not 1 <= len(stripped) <= 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in stripped:
+    if (
+        not 1 <= len(stripped) <= 16
+        or not stripped.isascii()
+        or not stripped.isprintable()
+        or "\\" in stripped
+    ):
         raise ValueError(f"{text!r} is not an AE title: 1 to 16 ASCII characters, no backslash")
     return stripped
 
 
-class Peer(str):
+@dataclass(frozen=True, slots=True)
+class Peer:
     """A DICOM peer, written `AET@host:port`, such as `PACS@10.1.2.3:104` or `PACS@[::1]:4242`."""
 
-    __slots__ = ()
+    ae_title: str
+    host: str
+    port: int
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: object) -> Self:
         """Read `AET@host:port`; raises ValueError that says what is wrong."""
-        match = _PEER.fullmatch(text.strip())
+        if isinstance(text, cls):
+            return text
+        match = _PEER.fullmatch(text.strip()) if isinstance(text, str) else None
         if match is None:
             raise ValueError(f"{text!r} is not a peer: write it AET@host:port, such as PACS@10.1.2.3:104")
-        if not 1 <= int(match["port"]) <= 65535:
+        port = int(match["port"])
+        if not 1 <= port <= 65535:
             raise ValueError(f"{text!r} has no valid port: 1 to 65535")
-        return cls(f"{parse_ae_title(match['ae_title'])}@{match['host']}:{int(match['port'])}")
+        return cls(parse_ae_title(match["ae_title"]), match["host"].strip("[]"), port)
 
-    @property
-    def ae_title(self) -> str:
-        """The peer's AE title."""
-        return self.partition("@")[0]
-
-    @property
-    def host(self) -> str:
-        """Host name or address, an IPv6 address without its brackets."""
-        return self.partition("@")[2].rpartition(":")[0].strip("[]")
-
-    @property
-    def port(self) -> int:
-        """TCP port."""
-        return int(self.rpartition(":")[2])
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
 class LogFormat(StrEnum):
@@ -84,8 +84,12 @@ def _as_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-PeerList = Annotated[tuple[Annotated[str, BeforeValidator(Peer.parse)], ...], NoDecode, BeforeValidator(_as_list)]
-TitleList = Annotated[tuple[Annotated[str, BeforeValidator(parse_ae_title)], ...], NoDecode, BeforeValidator(_as_list)]
+PeerList = Annotated[
+    tuple[Annotated[Peer, BeforeValidator(Peer.parse)], ...], NoDecode, BeforeValidator(_as_list)
+]
+TitleList = Annotated[
+    tuple[Annotated[str, BeforeValidator(parse_ae_title)], ...], NoDecode, BeforeValidator(_as_list)
+]
 
 
 class Settings(BaseSettings):
@@ -122,10 +126,14 @@ class Settings(BaseSettings):
         128, ge=16, description="Pixels of the shorter side below which an image is not read."
     )
     maximum_megapixels: float = Field(
-        100.0, gt=0, description="Rows x Columns, in millions, above which an image is refused before it is decoded."
+        100.0,
+        gt=0,
+        description="Rows x Columns, in millions, above which an image is refused before it is decoded.",
     )
     maximum_object_megabytes: float = Field(
-        512.0, gt=0, description="Size above which a received object is refused; also bounds what deflated data grow to."
+        512.0,
+        gt=0,
+        description="Size above which a received object is refused; also bounds what deflated data grow to.",
     )
     minimum_free_megabytes: float = Field(
         512.0, ge=0, description="Free disk space under data_dir below which C-STORE is answered 0xA700."
@@ -137,7 +145,9 @@ class Settings(BaseSettings):
         30.0, gt=0, description="Seconds to wait for a peer to connect or to answer."
     )
     return_attempts: int = Field(
-        10, ge=1, description="How often an object is offered to a destination that refuses it, before it is set aside."
+        10,
+        ge=1,
+        description="How often an object is offered to a destination that refuses it, before it is set aside.",
     )
     retry_seconds: float = Field(
         5.0, gt=0, description="Wait after the first failed return; doubles each time, up to 5 minutes."
@@ -145,15 +155,10 @@ class Settings(BaseSettings):
 
     @field_validator("destinations")
     @classmethod
-    def _distinct(cls, peers: tuple[str, ...]) -> tuple[str, ...]:
+    def _distinct(cls, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
         if len(set(peers)) != len(peers):
             raise ValueError("names a destination twice")
         return peers
-
-    @property
-    def peers(self) -> tuple[Peer, ...]:
-        """The destinations."""
-        return tuple(Peer(p) for p in self.destinations)
 
     @property
     def spool_dir(self) -> Path:
