@@ -30,12 +30,7 @@ def parse_ae_title(text: str) -> str:
     Raises ValueError unless it has 1 to 16 printable ASCII characters and no backslash (PS3.5 table 6.2-1, AE).
     """
     stripped = text.strip(" ")
-    if (
-        not 1 <= len(stripped) <= 16
-        or not stripped.isascii()
-        or not stripped.isprintable()
-        or "\\" in stripped
-    ):
+    if not 1 <= len(stripped) <= 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in stripped:
         raise ValueError(f"{text!r} is not an AE title: 1 to 16 ASCII characters, no backslash")
     return stripped
 
@@ -84,12 +79,8 @@ def _as_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-PeerList = Annotated[
-    tuple[Annotated[Peer, BeforeValidator(Peer.parse)], ...], NoDecode, BeforeValidator(_as_list)
-]
-TitleList = Annotated[
-    tuple[Annotated[str, BeforeValidator(parse_ae_title)], ...], NoDecode, BeforeValidator(_as_list)
-]
+PeerList = Annotated[tuple[Annotated[Peer, BeforeValidator(Peer.parse)], ...], NoDecode, BeforeValidator(_as_list)]
+TitleList = Annotated[tuple[Annotated[str, BeforeValidator(parse_ae_title)], ...], NoDecode, BeforeValidator(_as_list)]
 
 
 class Settings(BaseSettings):
@@ -115,16 +106,12 @@ class Settings(BaseSettings):
     workers: int = Field(
         len(os.sched_getaffinity(0)), ge=1, le=256, description="Reading processes; one per core is best."
     )
-    database_url: str = Field(
-        "", description="SQLAlchemy URL of ledger and queue. Empty: SQLite in data_dir."
-    )
+    database_url: str = Field("", description="SQLAlchemy URL of ledger and queue. Empty: SQLite in data_dir.")
     log_format: LogFormat = Field(LogFormat.KEY_VALUE, description='"key-value" or "json".')
     read_for_processing: bool = Field(
         False, description="Whether to read DX for processing, too, which most viewers never show."
     )
-    minimum_side: int = Field(
-        128, ge=16, description="Pixels of the shorter side below which an image is not read."
-    )
+    minimum_side: int = Field(128, ge=16, description="Pixels of the shorter side below which an image is not read.")
     maximum_megapixels: float = Field(
         100.0,
         gt=0,
@@ -138,12 +125,8 @@ class Settings(BaseSettings):
     minimum_free_megabytes: float = Field(
         512.0, ge=0, description="Free disk space under data_dir below which C-STORE is answered 0xA700."
     )
-    maximum_associations: int = Field(
-        50, ge=1, description="Associations that the listener serves at the same time."
-    )
-    network_timeout: float = Field(
-        30.0, gt=0, description="Seconds to wait for a peer to connect or to answer."
-    )
+    maximum_associations: int = Field(50, ge=1, description="Associations that the listener serves at the same time.")
+    network_timeout: float = Field(30.0, gt=0, description="Seconds to wait for a peer to connect or to answer.")
     return_attempts: int = Field(
         10,
         ge=1,
