@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dicom_node import __version__
+from dicom_node.cli import config, journeys, node, peers
 from dicom_node.errors import ConfigurationError, NodeError
 
 app = typer.Typer(
@@ -46,6 +47,10 @@ def options(
     Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.
     """
     ctx.obj = config
+
+
+for commands in (node, peers, journeys, config):
+    commands.register(app)
 
 
 def main() -> None:

@@ -1,0 +1,68 @@
+"""`covid-xnet config show | example`."""
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+
+from dicom_node.cli.context import settings_of
+from dicom_node.settings import PREFIX, Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, help="Show the settings.")
+    group.command("show")(show)
+    group.command("example")(example)
+    app.add_typer(group, name="config")
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, tuple):
+        return [str(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def show(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON instead of TOML.")] = False,
+) -> None:
+    """Show the settings in force, from file, environment and defaults; a password in DATABASE_URL is hidden.
+
+    Example: covid-xnet -c /etc/covid-xnet.toml config show
+    """
+    settings = settings_of(ctx)
+    values = {name: _plain(getattr(settings, name)) for name in Settings.model_fields}
+    if settings.database_url:
+        values["database_url"] = sa.make_url(settings.database_url).render_as_string(hide_password=True)
+    if as_json:
+        typer.echo(json.dumps(values, indent=2))
+    else:
+        # A JSON string, number, boolean or list of strings is TOML, too.
+        typer.echo("\n".join(f"{name} = {json.dumps(value)}" for name, value in values.items()))
+
+
+def example() -> None:
+    """Print a TOML file with every setting, its meaning and its default.
+
+    Example: covid-xnet config example > covid-xnet.toml
+    """
+    typer.echo(example_text(), nl=False)
+
+
+def example_text() -> str:
+    """The commented TOML file of all settings."""
+    lines = [
+        "# Settings of the COVID-XNet node. Each line shows a default: remove the # to change it.",
+        f"# The same keys in upper case with the prefix {PREFIX} are environment variables, and win over this file.",
+    ]
+    for name, field in Settings.model_fields.items():
+        lines += ["", *textwrap.wrap(field.description or "", 110, initial_indent="# ", subsequent_indent="# ")]
+        if name == "workers":
+            lines.append("# workers = 2  # default: the number of cores")
+        else:
+            lines.append(f"# {name} = {json.dumps(_plain(field.default))}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,159 @@
+"""`covid-xnet status | retry`: where the objects stand, and what shall be tried again."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.orm import Session
+
+from dicom_node.cli.context import settings_of
+from dicom_node.journey.database import open_engine, prepare
+from dicom_node.journey.ledger import ReceivedObject, RejectedObject, counts, latest, latest_rejected
+from dicom_node.settings import Peer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("status")(status)
+    app.command("retry")(retry)
+
+
+def status(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="How many objects to list; 0: all.")] = 20,
+) -> None:
+    """Show how many objects stand where, and what became of the last ones. Names no patient.
+
+    Examples: covid-xnet status
+              covid-xnet status --json --limit 0
+    """
+    settings = settings_of(ctx)
+    prepare(settings)
+    engine = open_engine(settings)
+    with Session(engine) as session:
+        numbers = counts(session)
+        objects = [_object(row) for row in latest(session, limit or None)]
+        rejected = [_rejected(row) for row in latest_rejected(session, limit or None)]
+    engine.dispose()
+    if as_json:
+        typer.echo(json.dumps({"counts": numbers, "objects": objects, "rejected": rejected}, indent=2))
+        return
+    console = Console()
+    console.print(" · ".join(f"{name} [bold]{number}[/]" for name, number in numbers.items()))
+    if objects:
+        console.print(_table(objects))
+    for row in rejected:
+        console.print(
+            f"rejected {row['rejected_at']} from {row['calling_ae']}: 0x{row['status']:04X} {row['reason']}",
+            style="red",
+        )
+
+
+def _object(row: ReceivedObject) -> dict[str, Any]:
+    reading = row.reading
+    return {
+        "sop_instance_uid": row.sop_instance_uid,
+        "study_instance_uid": row.study_instance_uid,
+        "calling_ae": row.calling_ae,
+        "received_at": row.received_at.isoformat(),
+        "times_received": row.times_received,
+        "accepted": row.accepted,
+        "reason": row.reason,
+        "detail": row.detail,
+        "view": row.view,
+        "evidence": row.evidence,
+        "flags": row.flags,
+        "journey": row.journey,
+        "reading": None
+        if reading is None
+        else {
+            "read_at": reading.read_at.isoformat(),
+            "failure": reading.failure,
+            "score": reading.score,
+            "verdict": reading.verdict,
+            "model": f"{reading.model_name} {reading.model_version}".strip(),
+            "milliseconds": reading.milliseconds,
+            "stages": reading.stages,
+        },
+        "returns": [
+            {
+                "destination": r.destination,
+                "kind": r.kind,
+                "sop_instance_uid": r.sop_instance_uid,
+                "state": r.state,
+                "status": r.status,
+                "proof": r.proof,
+                "reason": r.reason,
+                "attempts": r.attempts,
+            }
+            for r in row.returns
+        ],
+    }
+
+
+def _rejected(row: RejectedObject) -> dict[str, Any]:
+    return {
+        "sop_instance_uid": row.sop_instance_uid,
+        "sop_class_uid": row.sop_class_uid,
+        "calling_ae": row.calling_ae,
+        "rejected_at": row.rejected_at.isoformat(),
+        "status": row.status,
+        "reason": row.reason,
+    }
+
+
+def _table(objects: list[dict[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("received", "from", "SOP Instance UID", "gate", "reading", "returned"):
+        table.add_column(heading, overflow="fold")
+    for o in objects:
+        reading = o["reading"]
+        gate = f"{o['view']} ({o['evidence']})" if o["accepted"] else f"[yellow]{o['reason']}[/]"
+        if reading is None:
+            said = "waiting" if o["journey"] else ""
+        elif reading["failure"]:
+            said = f"[red]{reading['failure']}[/]"
+        else:
+            said = f"{reading['score']:.3f} {reading['verdict']}"
+        returned = "\n".join(
+            f"{r['kind']} {r['state']}{': ' if r['reason'] else ''}{r['reason']}" for r in o["returns"]
+        )
+        table.add_row(o["received_at"][:19], o["calling_ae"], o["sop_instance_uid"], gate, said, returned)
+    return table
+
+
+def retry(
+    ctx: typer.Context,
+    destination: Annotated[
+        str | None, typer.Option("--destination", help="Only returns to this one, AET@host:port.", show_default=False)
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Also read again what could not be read.")] = False,
+) -> None:
+    """Offer results that were set aside to their destinations again.
+
+    Examples: covid-xnet retry
+              covid-xnet retry --destination PACS@10.1.2.3:104
+              covid-xnet retry --failed
+    """
+    from dicom_node.journey.queue import JourneyQueue
+
+    settings = settings_of(ctx)
+    if destination is not None:
+        try:
+            destination = str(Peer.parse(destination))
+        except ValueError as e:
+            raise typer.BadParameter(str(e), param_hint="--destination") from None
+    prepare(settings)
+    queue = JourneyQueue(settings)
+    try:
+        returns = queue.retry_returns(destination)
+        readings = queue.retry_readings() if failed else 0
+    finally:
+        queue.close()
+    typer.echo(
+        f"{returns} results will be returned again" + (f", {readings} radiographs read again." if failed else ".")
+    )

@@ -1,0 +1,73 @@
+"""`covid-xnet run | listen | work | return`: the node, whole or by roles."""
+
+from typing import Annotated
+
+import typer
+
+from dicom_node import logs
+from dicom_node.cli.context import settings_of
+
+NameOption = Annotated[
+    str,
+    typer.Option(
+        "--name", help="Of this process. It resumes what a process of that name left when it died, so keep it stable."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("run")(run)
+    app.command("listen")(listen)
+    app.command("work")(work)
+    app.command("return")(return_results)
+
+
+def run(ctx: typer.Context) -> None:
+    """Run the node on this machine: one listener, WORKERS workers and one returner, restarted when they die.
+
+    SIGTERM or Ctrl-C ends it: running work comes to its end or stays safely queued.
+
+    Example: COVIDXNET_DESTINATIONS=PACS@10.1.2.3:104 covid-xnet run
+    """
+    from dicom_node.supervisor import supervise
+
+    settings = settings_of(ctx)
+    logs.set_up(settings.log_format)
+    supervise(settings)
+
+
+def listen(ctx: typer.Context) -> None:
+    """Run the listener alone: receives objects over DICOM, judges them, and queues what is to be read.
+
+    Example: covid-xnet -c /etc/covid-xnet.toml listen
+    """
+    from dicom_node.journey.database import prepare
+    from dicom_node.roles import Role, become
+
+    prepare(settings_of(ctx))
+    become(Role.LISTEN, "listener")
+
+
+def work(ctx: typer.Context, name: NameOption = "worker-1") -> None:
+    """Run one worker alone: takes radiographs from the queue and reads them.
+
+    Example: covid-xnet work --name worker-2
+    """
+    from dicom_node.journey.database import prepare
+    from dicom_node.roles import Role, become
+
+    prepare(settings_of(ctx))
+    become(Role.WORK, name)
+
+
+def return_results(ctx: typer.Context, name: NameOption = "returner") -> None:
+    """Run the returner alone: gives results to the destinations.
+
+    Example: covid-xnet return
+    """
+    from dicom_node.journey.database import prepare
+    from dicom_node.roles import Role, become
+
+    prepare(settings_of(ctx))
+    become(Role.RETURN, name)

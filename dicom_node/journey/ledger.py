@@ -1,0 +1,183 @@
+"""The ledger: what came in, how it was judged, what was read, and what went back. Rows and the questions to them."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+
+
+class Row(DeclarativeBase):
+    """Base of all rows."""
+
+    type_annotation_map: ClassVar = {datetime: sa.DateTime(timezone=True), dict[str, Any]: sa.JSON, list[str]: sa.JSON}
+
+
+class ReturnState(StrEnum):
+    """Where one result object stands at one destination."""
+
+    WAITING = "waiting"
+    """It will be sent, for the first time or again."""
+
+    DELIVERED = "delivered"
+    """The destination has it; `proof` says how we know."""
+
+    SET_ASIDE = "set aside"
+    """The destination refused it too often; `covid-xnet retry` offers it again."""
+
+
+class Study(Row):
+    """One study that an object of ours belongs to."""
+
+    __tablename__ = "studies"
+
+    study_instance_uid: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    accession_number: Mapped[str] = mapped_column(default="")
+    patient_id: Mapped[str] = mapped_column(default="")
+    study_date: Mapped[str] = mapped_column(default="")
+    first_received_at: Mapped[datetime]
+
+    received: Mapped[list["ReceivedObject"]] = relationship(back_populates="study")
+
+
+class ReceivedObject(Row):
+    """One object as it arrived. Another content under the same SOP Instance UID is another row."""
+
+    __tablename__ = "received"
+    __table_args__ = (sa.UniqueConstraint("sop_instance_uid", "digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sop_instance_uid: Mapped[str] = mapped_column(sa.String(64), index=True)
+    digest: Mapped[str] = mapped_column(sa.String(64))
+    sop_class_uid: Mapped[str] = mapped_column(sa.String(64))
+    transfer_syntax_uid: Mapped[str] = mapped_column(sa.String(64))
+    study_instance_uid: Mapped[str] = mapped_column(sa.ForeignKey("studies.study_instance_uid"), index=True)
+    series_instance_uid: Mapped[str] = mapped_column(sa.String(64))
+    size: Mapped[int] = mapped_column(sa.BigInteger)
+    calling_ae: Mapped[str] = mapped_column(sa.String(16))
+    peer_address: Mapped[str]
+    received_at: Mapped[datetime] = mapped_column(index=True)
+    times_received: Mapped[int] = mapped_column(default=1)
+
+    accepted: Mapped[bool]
+    reason: Mapped[str] = mapped_column(default="")
+    detail: Mapped[str] = mapped_column(default="")
+    view: Mapped[str] = mapped_column(default="")
+    evidence: Mapped[str] = mapped_column(default="")
+    flags: Mapped[list[str]] = mapped_column(default=list)
+
+    journey: Mapped[str | None] = mapped_column(sa.String(64), unique=True)
+    """Id of the journey that reads it; None if the object is never read."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    """How often a worker began to read it: what kills a worker every time is set aside."""
+
+    study: Mapped[Study] = relationship(back_populates="received")
+    reading: Mapped["ReadingRow | None"] = relationship(
+        primaryjoin="ReceivedObject.journey == foreign(ReadingRow.journey)", uselist=False, viewonly=True
+    )
+    returns: Mapped[list["ReturnRow"]] = relationship(
+        primaryjoin="ReceivedObject.journey == foreign(ReturnRow.journey)", viewonly=True, order_by="ReturnRow.id"
+    )
+
+
+class RejectedObject(Row):
+    """One C-STORE that was answered with a failure: the sender still has the object, we have only the reason."""
+
+    __tablename__ = "rejected"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sop_instance_uid: Mapped[str]
+    sop_class_uid: Mapped[str]
+    calling_ae: Mapped[str] = mapped_column(sa.String(16))
+    peer_address: Mapped[str]
+    status: Mapped[int]
+    reason: Mapped[str]
+    rejected_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class ReadingRow(Row):
+    """What the networks said in one journey, or why they could not say anything."""
+
+    __tablename__ = "readings"
+
+    journey: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    read_at: Mapped[datetime] = mapped_column(index=True)
+    failure: Mapped[str] = mapped_column(default="")
+    """Empty, or the reason why the radiograph could not be read."""
+    score: Mapped[float | None]
+    verdict: Mapped[str] = mapped_column(default="")
+    threshold: Mapped[float | None]
+    lungs_found: Mapped[bool | None]
+    model_name: Mapped[str] = mapped_column(default="")
+    model_version: Mapped[str] = mapped_column(default="")
+    model_digest: Mapped[str] = mapped_column(default="")
+    milliseconds: Mapped[float | None]
+    stages: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class ReturnRow(Row):
+    """One result object on its way to one destination."""
+
+    __tablename__ = "returns"
+    __table_args__ = (sa.UniqueConstraint("journey", "destination", "sop_instance_uid"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    journey: Mapped[str] = mapped_column(sa.ForeignKey("readings.journey"), index=True)
+    destination: Mapped[str]
+    kind: Mapped[str] = mapped_column(sa.String(32))
+    sop_class_uid: Mapped[str] = mapped_column(sa.String(64))
+    sop_instance_uid: Mapped[str] = mapped_column(sa.String(64))
+    state: Mapped[str] = mapped_column(sa.String(16), default=ReturnState.WAITING, index=True)
+    status: Mapped[int | None]
+    """C-STORE status in the peer's last answer."""
+    proof: Mapped[str] = mapped_column(default="")
+    """How we know that it was delivered."""
+    reason: Mapped[str] = mapped_column(default="")
+    """Why the last attempt failed."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    refusals: Mapped[int] = mapped_column(default=0)
+    """Failures that the destination answered, since the object was first sent or last brought back by an operator."""
+    changed_at: Mapped[datetime]
+
+
+def now() -> datetime:
+    """The moment that goes into the ledger, in UTC."""
+    return datetime.now(UTC)
+
+
+def counts(session: Session) -> dict[str, int]:
+    """How many objects stand where, by the words that `covid-xnet status` prints."""
+
+    def count(*where: sa.ColumnElement[bool], of: type[Row] = ReceivedObject) -> int:
+        return session.scalar(sa.select(sa.func.count()).select_from(of).where(*where)) or 0
+
+    read = sa.select(ReadingRow.journey)
+    return {
+        "received": count(),
+        "not read": count(ReceivedObject.journey.is_(None)),
+        "rejected": count(of=RejectedObject),
+        "waiting to be read": count(ReceivedObject.journey.is_not(None), ReceivedObject.journey.not_in(read)),
+        "read": count(ReadingRow.failure == "", of=ReadingRow),
+        "failed": count(ReadingRow.failure != "", of=ReadingRow),
+        "waiting to be returned": count(ReturnRow.state == ReturnState.WAITING, of=ReturnRow),
+        "returned": count(ReturnRow.state == ReturnState.DELIVERED, of=ReturnRow),
+        "set aside": count(ReturnRow.state == ReturnState.SET_ASIDE, of=ReturnRow),
+    }
+
+
+def latest(session: Session, limit: int | None) -> list[ReceivedObject]:
+    """The objects that came last, newest first, with their readings and returns; all if `limit` is None."""
+    return list(
+        session.scalars(
+            sa.select(ReceivedObject)
+            .options(sa.orm.selectinload(ReceivedObject.reading), sa.orm.selectinload(ReceivedObject.returns))
+            .order_by(ReceivedObject.id.desc())
+            .limit(limit)
+        )
+    )
+
+
+def latest_rejected(session: Session, limit: int | None) -> list[RejectedObject]:
+    """The C-STORE requests that were answered with a failure last, newest first; all if `limit` is None."""
+    return list(session.scalars(sa.select(RejectedObject).order_by(RejectedObject.id.desc()).limit(limit)))

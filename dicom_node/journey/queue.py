@@ -1,0 +1,222 @@
+"""The door of the queue: one commit writes the ledger and enqueues the journey. Knows nothing of the worker."""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import sqlalchemy as sa
+from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
+from sqlalchemy.orm import Session
+
+from dicom_node.errors import OutOfResources
+from dicom_node.journey.database import open_engine
+from dicom_node.journey.ledger import ReadingRow, ReceivedObject, RejectedObject, ReturnRow, ReturnState, Study, now
+from dicom_node.settings import Settings
+
+APPLICATION: Final = "covid-xnet"
+READING_QUEUE: Final = "reading"
+RETURN_QUEUE: Final = "return"
+READ_WORKFLOW: Final = "read_radiograph"
+RETURN_WORKFLOW: Final = "return_results"
+KNOWN_UID: Final = "other content under a known SOP Instance UID"
+
+
+def journey_of(sop_instance_uid: str) -> str:
+    """Id of the journey of a radiograph: the same for every resend, whatever a router changed on the way."""
+    return hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One object that lies in the spool, with the verdict of the gate."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    accession_number: str
+    patient_id: str
+    study_date: str
+    digest: str
+    size: int
+    calling_ae: str
+    peer_address: str
+    accepted: bool
+    reason: str = ""
+    detail: str = ""
+    view: str = ""
+    evidence: str = ""
+    flags: tuple[str, ...] = ()
+
+
+class Recorded(StrEnum):
+    """What the ledger made of a received object."""
+
+    NEW = "new"
+    IDENTICAL = "identical"
+    """The same content under the same UID was there before: success, no second reading."""
+    DIFFERENT = "different"
+    """Other content under a UID that is being or was read: kept beside the first, flagged, never read."""
+
+
+class JourneyQueue:
+    """Where the receiver hands over what it took in, and the operator what shall be tried again."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect; the database must have been prepared."""
+        self.engine = open_engine(settings)
+        self._client = DBOSClient(
+            system_database_engine=self.engine,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=APPLICATION,
+            # The caller answers 0xA700 instead, so that the sender keeps the object.
+            retry_connection_errors=False,
+        )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._client.destroy()
+        self.engine.dispose()
+
+    def record(self, received: Received) -> Recorded:
+        """Write the object into the ledger and enqueue its journey if it was accepted, in one commit.
+
+        When this returns, the object will be read. Raises OutOfResources if the database cannot take it now.
+        """
+        try:
+            with Session(self.engine) as session, session.begin():
+                return self._record(session, received)
+        except sa.exc.IntegrityError:
+            # Another association stored the same object between our look and our write: look again.
+            with Session(self.engine) as session, session.begin():
+                return self._record(session, received)
+        except (sa.exc.OperationalError, sa.exc.TimeoutError) as e:
+            raise OutOfResources("The database cannot take the object now.", hint=str(e.__cause__ or e)) from e
+
+    def _record(self, session: Session, received: Received) -> Recorded:
+        known = session.scalars(
+            sa.select(ReceivedObject).where(ReceivedObject.sop_instance_uid == received.sop_instance_uid)
+        ).all()
+        for row in known:
+            if row.digest == received.digest:
+                row.times_received += 1
+                return Recorded.IDENTICAL
+        different = any(row.journey for row in known)
+        journey = journey_of(received.sop_instance_uid) if received.accepted and not different else None
+        at = now()
+        if session.get(Study, received.study_instance_uid) is None:
+            session.add(
+                Study(
+                    study_instance_uid=received.study_instance_uid,
+                    accession_number=received.accession_number,
+                    patient_id=received.patient_id,
+                    study_date=received.study_date,
+                    first_received_at=at,
+                )
+            )
+            session.flush()
+        session.add(
+            ReceivedObject(
+                sop_instance_uid=received.sop_instance_uid,
+                digest=received.digest,
+                sop_class_uid=received.sop_class_uid,
+                transfer_syntax_uid=received.transfer_syntax_uid,
+                study_instance_uid=received.study_instance_uid,
+                series_instance_uid=received.series_instance_uid,
+                size=received.size,
+                calling_ae=received.calling_ae,
+                peer_address=received.peer_address,
+                received_at=at,
+                accepted=received.accepted and not different,
+                reason=KNOWN_UID if different else received.reason,
+                detail=received.detail,
+                view=received.view,
+                evidence=received.evidence,
+                flags=list(received.flags),
+                journey=journey,
+            )
+        )
+        session.flush()
+        if journey is not None:
+            self._client.enqueue_in_transaction(session, reading_options(journey), journey)
+        return Recorded.DIFFERENT if different else Recorded.NEW
+
+    def record_rejected(
+        self,
+        *,
+        sop_instance_uid: str,
+        sop_class_uid: str,
+        calling_ae: str,
+        peer_address: str,
+        status: int,
+        reason: str,
+    ) -> None:
+        """Remember why a C-STORE was answered with a failure; raises OutOfResources like `record`."""
+        try:
+            with Session(self.engine) as session, session.begin():
+                session.add(
+                    RejectedObject(
+                        sop_instance_uid=sop_instance_uid,
+                        sop_class_uid=sop_class_uid,
+                        calling_ae=calling_ae,
+                        peer_address=peer_address,
+                        status=status,
+                        reason=reason,
+                        rejected_at=now(),
+                    )
+                )
+        except (sa.exc.OperationalError, sa.exc.TimeoutError) as e:
+            raise OutOfResources("The database cannot take the record now.", hint=str(e.__cause__ or e)) from e
+
+    def retry_returns(self, destination: str | None = None) -> int:
+        """Offer what was set aside to its destinations again; returns how many objects."""
+        with Session(self.engine) as session, session.begin():
+            rows = session.scalars(
+                sa.select(ReturnRow)
+                .where(ReturnRow.state == ReturnState.SET_ASIDE)
+                .where(sa.true() if destination is None else ReturnRow.destination == destination)
+            ).all()
+            for row in rows:
+                row.state, row.refusals, row.changed_at = ReturnState.WAITING, 0, now()
+            for journey, where in {(row.journey, row.destination) for row in rows}:
+                attempt = max(row.attempts for row in rows if (row.journey, row.destination) == (journey, where)) + 1
+                self._client.enqueue_in_transaction(
+                    session, return_options(journey, where, attempt), journey, where, attempt
+                )
+            return len(rows)
+
+    def retry_readings(self) -> int:
+        """Read again what could not be read; returns how many radiographs."""
+        with Session(self.engine) as session, session.begin():
+            rows = session.execute(
+                sa.select(ReceivedObject, ReadingRow)
+                .join(ReadingRow, ReadingRow.journey == ReceivedObject.journey)
+                .where(ReadingRow.failure != "")
+            ).all()
+            for received, reading in rows:
+                options = reading_options(reading.journey)
+                options["workflow_id"] = f"{reading.journey}/after/{reading.read_at:%Y%m%dT%H%M%S.%f}"
+                received.attempts = 0
+                session.delete(reading)
+                self._client.enqueue_in_transaction(session, options, reading.journey)
+            return len(rows)
+
+
+def reading_options(journey: str) -> EnqueueOptions:
+    """How a journey begins; enqueuing it twice is enqueuing it once."""
+    return {"workflow_name": READ_WORKFLOW, "queue_name": READING_QUEUE, "workflow_id": journey}
+
+
+def return_options(journey: str, destination: str, attempt: int, delay_seconds: float = 0.0) -> EnqueueOptions:
+    """How a journey's results set out for one destination, whose sickness delays no other."""
+    options: EnqueueOptions = {
+        "workflow_name": RETURN_WORKFLOW,
+        "queue_name": RETURN_QUEUE,
+        "workflow_id": f"{journey}/{destination}/{attempt}",
+        "queue_partition_key": destination,
+    }
+    if delay_seconds:
+        options["delay_seconds"] = delay_seconds
+    return options

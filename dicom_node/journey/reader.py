@@ -1,0 +1,162 @@
+"""The first half of the journey: an object from the spool becomes a reading and result objects on disk."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+import sqlalchemy as sa
+from pipeline.flow import Networks, read
+from pydicom import dcmread
+from sqlalchemy.orm import Session
+
+from dicom_node.errors import NeverReadable, RetryLater
+from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, now
+from dicom_node.logs import log
+from dicom_node.results.compose import Results, compose, save
+from dicom_node.results.shelf import ResultShelf
+from dicom_node.settings import Settings
+from dicom_node.spool import Spool
+from pipeline.errors import UnreadableRadiograph
+from pipeline.radiograph import from_dicom
+from pipeline.reading import Reading
+
+MAXIMUM_ATTEMPTS: Final = 10
+"""Times that a worker may begin a radiograph without coming to an end, before it is set aside as poison."""
+
+
+class Outcome(StrEnum):
+    """How one attempt to read a radiograph ended."""
+
+    READ = "read"
+    FAILED = "failed"
+    LATER = "later"
+
+
+class Reader:
+    """Reads radiographs, one at a time. One per worker process."""
+
+    def __init__(self, settings: Settings, engine: sa.Engine, networks: Networks) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._networks = networks
+        self._spool = Spool(settings.spool_dir, minimum_free_bytes=0)
+        self._shelf = ResultShelf(settings.results_dir)
+
+    def read(self, journey: str) -> str:
+        """Read the radiograph of `journey`, unless the ledger already has its reading; returns an `Outcome`.
+
+        Whatever goes wrong ends in the ledger or is tried again; nothing is raised.
+        """
+        try:
+            with Session(self._engine) as session, session.begin():
+                row = session.scalars(sa.select(ReceivedObject).where(ReceivedObject.journey == journey)).one()
+                if row.reading is not None:
+                    return Outcome.FAILED if row.reading.failure else Outcome.READ
+                row.attempts += 1
+                attempts = row.attempts
+                session.expunge(row)
+            if attempts > MAXIMUM_ATTEMPTS:
+                return self._fail(journey, f"Set aside: {MAXIMUM_ATTEMPTS} attempts to read it did not come to an end.")
+            return self._read(journey, row)
+        except (UnreadableRadiograph, NeverReadable) as e:
+            return self._fail(journey, str(e))
+        except (RetryLater, OSError, sa.exc.OperationalError) as e:
+            # The machine's trouble, not the radiograph's.
+            log.warning("reading postponed", journey=journey, reason=str(e))
+            self._forgive(journey)
+            return Outcome.LATER
+        except Exception as e:  # the edge of the journey: one radiograph must not stop the others
+            log.exception("reading failed unexpectedly", journey=journey)
+            return self._fail(journey, f"Unexpected error in the node: {type(e).__name__}.")
+
+    def destinations_of(self, journey: str) -> list[str]:
+        """Where the results of `journey` are to go."""
+        with Session(self._engine) as session:
+            return list(
+                session.scalars(
+                    sa.select(ReturnRow.destination)
+                    .where(ReturnRow.journey == journey)
+                    .group_by(ReturnRow.destination)
+                    .order_by(sa.func.min(ReturnRow.id))
+                )
+            )
+
+    def _read(self, journey: str, row: ReceivedObject) -> Outcome:
+        source = dcmread(self._spool.path(row.digest))
+        radiograph = from_dicom(source, maximum_pixels=int(self._settings.maximum_megapixels * 1e6))
+        reading = read(radiograph, self._networks)
+        read_at = now()
+        results = compose(
+            source,
+            radiograph,
+            reading,
+            journey=journey,
+            view=row.view,
+            evidence=row.evidence,
+            flags=tuple(row.flags),
+            read_at=read_at,
+        )
+        for kind, dataset in results.by_kind().items():
+            save(dataset, self._shelf.path(journey, kind))
+        self._record(journey, reading, results, read_at)
+        log.info(
+            "radiograph read",
+            journey=journey,
+            score=round(reading.score, 4),
+            verdict=reading.verdict.value,
+            milliseconds=round(reading.milliseconds, 1),
+            model=f"{reading.model.name} {reading.model.version}",
+        )
+        return Outcome.READ
+
+    def _record(self, journey: str, reading: Reading, results: Results, read_at: datetime) -> None:
+        with Session(self._engine) as session, session.begin():
+            session.add(
+                ReadingRow(
+                    journey=journey,
+                    read_at=read_at,
+                    score=reading.score,
+                    verdict=reading.verdict.value,
+                    threshold=reading.threshold,
+                    lungs_found=reading.lungs_found,
+                    model_name=reading.model.name,
+                    model_version=reading.model.version,
+                    model_digest=reading.model.digest,
+                    milliseconds=reading.milliseconds,
+                    stages=dict(reading.stages),
+                )
+            )
+            session.flush()
+            for destination in self._settings.destinations:
+                for kind, dataset in results.by_kind().items():
+                    session.add(
+                        ReturnRow(
+                            journey=journey,
+                            destination=str(destination),
+                            kind=kind,
+                            sop_class_uid=dataset.SOPClassUID,
+                            sop_instance_uid=dataset.SOPInstanceUID,
+                            changed_at=read_at,
+                        )
+                    )
+
+    def _fail(self, journey: str, reason: str) -> Outcome:
+        log.error("radiograph cannot be read", journey=journey, reason=reason)
+        try:
+            with Session(self._engine) as session, session.begin():
+                session.merge(ReadingRow(journey=journey, read_at=now(), failure=reason))
+        except sa.exc.OperationalError as e:
+            log.warning("reading postponed", journey=journey, reason=str(e))
+            return Outcome.LATER
+        return Outcome.FAILED
+
+    def _forgive(self, journey: str) -> None:
+        try:
+            with Session(self._engine) as session, session.begin():
+                session.execute(
+                    sa.update(ReceivedObject)
+                    .where(ReceivedObject.journey == journey)
+                    .values(attempts=ReceivedObject.attempts - 1)
+                )
+        except sa.exc.OperationalError:
+            log.warning("the ledger cannot be written", journey=journey)

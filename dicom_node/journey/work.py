@@ -1,0 +1,35 @@
+"""The two processes that work on journeys."""
+
+from dicom_node.journey.database import open_engine
+from dicom_node.journey.engine import wait_for_the_end, working_on
+from dicom_node.journey.queue import READING_QUEUE, RETURN_QUEUE
+from dicom_node.settings import Settings
+
+
+def read_journeys(settings: Settings, name: str) -> None:
+    """Be a worker: read radiographs until SIGTERM.
+
+    Raises pipeline.errors.WeightsMismatch if the weights are not those of the manifest.
+    """
+    import cv2
+    from pipeline.flow import load_networks
+
+    from dicom_node.journey.reader import Reader
+    from dicom_node.journey.workflow import register_reading
+
+    cv2.setNumThreads(1)
+    engine = open_engine(settings)
+    register_reading(Reader(settings, engine, load_networks()), retry_seconds=settings.retry_seconds)
+    with working_on(READING_QUEUE, name=name, settings=settings, engine=engine):
+        wait_for_the_end()
+
+
+def return_journeys(settings: Settings, name: str) -> None:
+    """Be the returner: give results to the destinations until SIGTERM."""
+    from dicom_node.journey.desk import ReturnDesk
+    from dicom_node.journey.workflow import register_returns
+
+    engine = open_engine(settings)
+    register_returns(ReturnDesk(settings, engine), retry_seconds=settings.retry_seconds)
+    with working_on(RETURN_QUEUE, name=name, settings=settings, engine=engine):
+        wait_for_the_end()

@@ -1,0 +1,51 @@
+"""The durable journey of one radiograph. The only file that knows the order of the steps.
+
+    read   spool -> decode -> networks -> Secondary Capture + SR on disk -> ledger      (a worker, queue "reading")
+    return results -> C-STORE to one destination -> ledger                              (the returner, queue "return")
+
+Each step is recorded when it ends, and may run twice if a process dies before that: steps are idempotent,
+and the UIDs of results derive from the journey, so nothing can appear twice.
+"""
+
+from typing import Final
+
+from dbos import DBOS
+
+from dicom_node.journey.desk import ReturnDesk, Returned
+from dicom_node.journey.queue import READ_WORKFLOW, RETURN_WORKFLOW, return_options
+from dicom_node.journey.reader import Outcome, Reader
+
+LONGEST_WAIT: Final = 60.0
+
+
+def wait_after(attempt: int, first_wait: float) -> float:
+    """Seconds until the next attempt: doubles each time up to a minute."""
+    return float(min(first_wait * 2.0 ** min(attempt - 1, 10), LONGEST_WAIT))
+
+
+def register_reading(reader: Reader, *, retry_seconds: float) -> None:
+    """Teach this process the first half of the journey."""
+
+    @DBOS.workflow(name=READ_WORKFLOW)
+    def read_radiograph(journey: str) -> str:
+        tries = 1
+        while (outcome := Outcome(DBOS.run_step({"name": "read"}, reader.read, journey))) is Outcome.LATER:
+            DBOS.sleep(wait_after(tries, retry_seconds))
+            tries += 1
+        if outcome is Outcome.READ:
+            for destination in DBOS.run_step({"name": "destinations"}, reader.destinations_of, journey):
+                DBOS.enqueue_workflow_with_options(return_options(journey, destination, 1), journey, destination, 1)
+        return outcome
+
+
+def register_returns(desk: ReturnDesk, *, retry_seconds: float) -> None:
+    """Teach this process the second half of the journey."""
+
+    @DBOS.workflow(name=RETURN_WORKFLOW)
+    def return_results(journey: str, destination: str, attempt: int) -> str:
+        outcome = Returned(DBOS.run_step({"name": "return"}, desk.return_results, journey, destination))
+        if outcome is Returned.LATER:
+            # A new run instead of a sleep in this one: whoever waits keeps no slot of the queue.
+            options = return_options(journey, destination, attempt + 1, wait_after(attempt, retry_seconds))
+            DBOS.enqueue_workflow_with_options(options, journey, destination, attempt + 1)
+        return outcome

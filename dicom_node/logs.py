@@ -1,0 +1,47 @@
+"""One log event per change of state, on standard error, as key=value or JSON; never a patient's identity."""
+
+import logging
+import sys
+from typing import Final
+
+import structlog
+
+from dicom_node.settings import LogFormat
+
+log: Final[structlog.stdlib.BoundLogger] = structlog.stdlib.get_logger("covid-xnet")
+
+
+def set_up(log_format: LogFormat) -> None:
+    """Send our events, and the warnings of the libraries, through one formatter."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if log_format is LogFormat.JSON
+        else structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"], repr_native_str=False)
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("covid-xnet").setLevel(logging.INFO)
+    # DBOS adds a handler of its own unless its logger has one.
+    durable = logging.getLogger("dbos")
+    durable.handlers[:] = [handler]
+    durable.propagate = False
