@@ -5,7 +5,6 @@ import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 import typer
 
 from dicom_node.cli.context import settings_of
@@ -37,7 +36,9 @@ def show(
     settings = settings_of(ctx)
     values = {name: _plain(getattr(settings, name)) for name in Settings.model_fields}
     if settings.database_url:
-        values["database_url"] = sa.make_url(settings.database_url).render_as_string(hide_password=True)
+        from sqlalchemy import make_url
+
+        values["database_url"] = make_url(settings.database_url).render_as_string(hide_password=True)
     if as_json:
         typer.echo(json.dumps(values, indent=2))
     else:

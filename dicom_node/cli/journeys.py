@@ -1,18 +1,17 @@
 """`covid-xnet status | retry`: where the objects stand, and what shall be tried again."""
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from sqlalchemy.orm import Session
 
 from dicom_node.cli.context import settings_of
-from dicom_node.journey.database import open_engine, prepare
-from dicom_node.journey.ledger import ReceivedObject, RejectedObject, counts, latest, latest_rejected
 from dicom_node.settings import Peer
+
+if TYPE_CHECKING:  # commands import what is large when they run: --help answers at once
+    from rich.table import Table
+
+    from dicom_node.journey.ledger import ReceivedObject, RejectedObject
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +30,12 @@ def status(
     Examples: covid-xnet status
               covid-xnet status --json --limit 0
     """
+    from rich.console import Console
+    from sqlalchemy.orm import Session
+
+    from dicom_node.journey.database import open_engine, prepare
+    from dicom_node.journey.ledger import counts, latest, latest_rejected
+
     settings = settings_of(ctx)
     prepare(settings)
     engine = open_engine(settings)
@@ -53,7 +58,7 @@ def status(
         )
 
 
-def _object(row: ReceivedObject) -> dict[str, Any]:
+def _object(row: "ReceivedObject") -> dict[str, Any]:
     reading = row.reading
     return {
         "sop_instance_uid": row.sop_instance_uid,
@@ -95,7 +100,7 @@ def _object(row: ReceivedObject) -> dict[str, Any]:
     }
 
 
-def _rejected(row: RejectedObject) -> dict[str, Any]:
+def _rejected(row: "RejectedObject") -> dict[str, Any]:
     return {
         "sop_instance_uid": row.sop_instance_uid,
         "sop_class_uid": row.sop_class_uid,
@@ -106,7 +111,10 @@ def _rejected(row: RejectedObject) -> dict[str, Any]:
     }
 
 
-def _table(objects: list[dict[str, Any]]) -> Table:
+def _table(objects: list[dict[str, Any]]) -> "Table":
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("received", "from", "SOP Instance UID", "gate", "reading", "returned"):
         table.add_column(heading, overflow="fold")
@@ -139,6 +147,7 @@ def retry(
               covid-xnet retry --destination PACS@10.1.2.3:104
               covid-xnet retry --failed
     """
+    from dicom_node.journey.database import prepare
     from dicom_node.journey.queue import JourneyQueue
 
     settings = settings_of(ctx)

@@ -4,24 +4,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, ExplicitVRLittleEndian
-from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import Verification
-from rich.console import Console
-from rich.progress import Progress
 
 from dicom_node.cli.context import settings_of
 from dicom_node.errors import NodeError, PeerRefused
-from dicom_node.returns.returner import Sender, associate
 from dicom_node.settings import Peer, Settings
-from dicom_node.synthetic import wrap
-from dicom_node.wire import COMPUTED_RADIOGRAPHY
-from pipeline.errors import UnreadableRadiograph
+
+if TYPE_CHECKING:  # commands import what is large when they run: --help answers at once
+    from pydicom import Dataset
+    from pydicom.uid import UID
 
 PeerArgument = Annotated[
     str, typer.Argument(metavar="PEER", help="AET@host:port, or the AE title of a configured destination.")
@@ -50,6 +43,11 @@ def echo(ctx: typer.Context, peer: PeerArgument) -> None:
     Examples: covid-xnet echo PACS@10.1.2.3:104
               covid-xnet echo PACS
     """
+    from pynetdicom.presentation import build_context
+    from pynetdicom.sop_class import Verification
+
+    from dicom_node.returns.returner import associate
+
     settings = settings_of(ctx)
     target = _peer(peer, settings)
     begin = time.perf_counter()
@@ -76,6 +74,13 @@ def send(
     Examples: covid-xnet send COVIDXNET@127.0.0.1:11112 chest.dcm
               covid-xnet send PACS folder-of-radiographs/
     """
+    from pydicom.errors import InvalidDicomError
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from dicom_node.returns.returner import Sender
+    from pipeline.errors import UnreadableRadiograph
+
     settings = settings_of(ctx)
     target = _peer(peer, settings)
     console = Console(stderr=True)
@@ -119,14 +124,23 @@ def _is_plain(file: Path) -> bool:
     return file.suffix.lower() in (".png", ".jpg", ".jpeg")
 
 
-def _kind(file: Path) -> tuple[UID, UID]:
+def _kind(file: Path) -> "tuple[UID, UID]":
+    from pydicom import dcmread
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    from dicom_node.wire import COMPUTED_RADIOGRAPHY
+
     if _is_plain(file):
         return COMPUTED_RADIOGRAPHY, ExplicitVRLittleEndian
     meta = dcmread(file, specific_tags=["SOPClassUID"], stop_before_pixels=True)
     return meta.SOPClassUID, meta.file_meta.TransferSyntaxUID
 
 
-def _object(file: Path, settings: Settings) -> Dataset:
+def _object(file: Path, settings: Settings) -> "Dataset":
+    from pydicom import dcmread
+
+    from dicom_node.synthetic import wrap
+
     if _is_plain(file):
         return wrap(file, maximum_pixels=int(settings.maximum_megapixels * 1e6))
     return dcmread(file)
