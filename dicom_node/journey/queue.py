@@ -101,7 +101,7 @@ class JourneyQueue:
         ).all()
         for row in known:
             if row.digest == received.digest:
-                row.times_received += 1
+                row.times_received = ReceivedObject.times_received + 1  # in SQL: other associations count, too
                 return Recorded.IDENTICAL
         different = any(row.journey for row in known)
         journey = journey_of(received.sop_instance_uid) if received.accepted and not different else None
