@@ -89,51 +89,57 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, case_sensitive=False)
 
     ae_title: Annotated[str, BeforeValidator(parse_ae_title)] = Field(
-        "COVIDXNET", description="Application entity title of the node."
+        default="COVIDXNET", description="Application entity title of the node."
     )
     host: str = Field(
-        "127.0.0.1",
+        default="127.0.0.1",
         description='Address that the listener binds. Set "0.0.0.0" to let other machines send to the node.',
     )
-    port: int = Field(11112, ge=1, le=65535, description="TCP port of the listener.")
-    data_dir: Path = Field(Path("covid-xnet-data"), description="Folder of spool, results and database.")
+    port: int = Field(default=11112, ge=1, le=65535, description="TCP port of the listener.")
+    data_dir: Path = Field(default=Path("covid-xnet-data"), description="Folder of spool, results and database.")
     destinations: PeerList = Field(
-        (), description='Where results go, each "AET@host:port", such as ["PACS@10.1.2.3:104"].'
+        default=(), description='Where results go, each "AET@host:port", such as ["PACS@10.1.2.3:104"].'
     )
     calling_aes: TitleList = Field(
-        (), description="AE titles that may send to the node. Empty: everybody who calls it by its AE title."
+        default=(), description="AE titles that may send to the node. Empty: everybody who calls it by its AE title."
     )
     workers: int = Field(
-        len(os.sched_getaffinity(0)), ge=1, le=256, description="Reading processes; one per core is best."
+        default=len(os.sched_getaffinity(0)), ge=1, le=256, description="Reading processes; one per core is best."
     )
-    database_url: str = Field("", description="SQLAlchemy URL of ledger and queue. Empty: SQLite in data_dir.")
-    log_format: LogFormat = Field(LogFormat.KEY_VALUE, description='"key-value" or "json".')
+    database_url: str = Field(default="", description="SQLAlchemy URL of ledger and queue. Empty: SQLite in data_dir.")
+    log_format: LogFormat = Field(default=LogFormat.KEY_VALUE, description='"key-value" or "json".')
     read_for_processing: bool = Field(
-        False, description="Whether to read DX for processing, too, which most viewers never show."
+        default=False, description="Whether to read DX for processing, too, which most viewers never show."
     )
-    minimum_side: int = Field(128, ge=16, description="Pixels of the shorter side below which an image is not read.")
+    minimum_side: int = Field(
+        default=128, ge=16, description="Pixels of the shorter side below which an image is not read."
+    )
     maximum_megapixels: float = Field(
-        100.0,
+        default=100.0,
         gt=0,
         description="Rows x Columns, in millions, above which an image is refused before it is decoded.",
     )
     maximum_object_megabytes: float = Field(
-        512.0,
+        default=512.0,
         gt=0,
         description="Size above which a received object is refused; also bounds what deflated data grow to.",
     )
     minimum_free_megabytes: float = Field(
-        512.0, ge=0, description="Free disk space under data_dir below which C-STORE is answered 0xA700."
+        default=512.0, ge=0, description="Free disk space under data_dir below which C-STORE is answered 0xA700."
     )
-    maximum_associations: int = Field(50, ge=1, description="Associations that the listener serves at the same time.")
-    network_timeout: float = Field(30.0, gt=0, description="Seconds to wait for a peer to connect or to answer.")
+    maximum_associations: int = Field(
+        default=50, ge=1, description="Associations that the listener serves at the same time."
+    )
+    network_timeout: float = Field(
+        default=30.0, gt=0, description="Seconds to wait for a peer to connect or to answer."
+    )
     return_attempts: int = Field(
-        10,
+        default=10,
         ge=1,
         description="How often an object is offered to a destination that refuses it, before it is set aside.",
     )
     retry_seconds: float = Field(
-        5.0, gt=0, description="Wait after the first failed return; doubles each time, up to 5 minutes."
+        default=5.0, gt=0, description="Wait after the first failed return; doubles each time, up to 5 minutes."
     )
 
     @field_validator("destinations")
