@@ -17,6 +17,10 @@ from pipeline.errors import UndecodablePixels
 # 100 megapixels into 1,600.
 _MAXIMUM_TILES = 4096
 
+# PS3.5 A.4: one byte of padding; some encoders write a few more.
+_TRAILING = 64
+
+# EOI of JPEG is EOC of JPEG 2000.
 _SOI, _SOS, _EOI = 0xD8, 0xDA, 0xD9
 # ITU-T T.81 table B.1: SOF0 to SOF15 without DHT, JPG and DAC; ISO/IEC 14495-1 table C.1: SOF55 of JPEG-LS.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
@@ -50,6 +54,9 @@ def check_frame(frame: bytes, syntax: UID, *, rows: int, columns: int, bytes_all
             raise UndecodablePixels(f"the transfer syntax {syntax.name} is not supported")
     except (IndexError, struct.error):
         raise UndecodablePixels("the compressed frame ends within its header") from None
+    # Decoders fill what a truncated frame lacks with grey and say nothing. Entropy-coded data never holds a marker.
+    if bytes((0xFF, _EOI)) not in frame[-_TRAILING:]:
+        raise UndecodablePixels("the compressed frame has no end")
     if size != FrameSize(rows=rows, columns=columns, samples=1):
         raise UndecodablePixels(
             f"the compressed frame states {size.rows} x {size.columns} pixels of {size.samples} samples, "
