@@ -1,6 +1,5 @@
 """The second half of the journey: results go to a destination, and the ledger learns what it answered."""
 
-from enum import StrEnum
 from typing import Final
 
 import sqlalchemy as sa
@@ -8,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from dicom_node.errors import PeerUnreachable
 from dicom_node.journey.ledger import ReturnRow, ReturnState, now
+from dicom_node.journey.outcome import Returned
 from dicom_node.logs import log
 from dicom_node.results.shelf import ResultShelf
 from dicom_node.returns.returner import Answer, return_to
@@ -15,16 +15,6 @@ from dicom_node.settings import Peer, Settings
 
 STORED: Final = "C-STORE status"
 """The proof of delivery: the peer's own answer."""
-
-
-class Returned(StrEnum):
-    """How one attempt to return the results of a journey to one destination ended."""
-
-    CLOSED = "closed"
-    """Nothing is left to do: each object is delivered or set aside."""
-
-    LATER = "later"
-    """The destination was not there or refused; another attempt follows."""
 
 
 class ReturnDesk:

@@ -1,7 +1,6 @@
 """The first half of the journey: an object from the spool becomes a reading and result objects on disk."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
 import sqlalchemy as sa
@@ -11,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from dicom_node.errors import NeverReadable, RetryLater
 from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, now
+from dicom_node.journey.outcome import Outcome
 from dicom_node.logs import log
 from dicom_node.results.compose import Results, compose, save
 from dicom_node.results.shelf import ResultShelf
@@ -22,14 +22,6 @@ from pipeline.reading import Reading
 
 MAXIMUM_ATTEMPTS: Final = 10
 """Times that a worker may begin a radiograph without coming to an end, before it is set aside as poison."""
-
-
-class Outcome(StrEnum):
-    """How one attempt to read a radiograph ended."""
-
-    READ = "read"
-    FAILED = "failed"
-    LATER = "later"
 
 
 class Reader:

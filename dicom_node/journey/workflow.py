@@ -7,13 +7,16 @@ Each step is recorded when it ends, and may run twice if a process dies before t
 and the UIDs of results derive from the journey, so nothing can appear twice.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dbos import DBOS
 
-from dicom_node.journey.desk import ReturnDesk, Returned
+from dicom_node.journey.outcome import Outcome, Returned
 from dicom_node.journey.queue import READ_WORKFLOW, RETURN_WORKFLOW, return_options
-from dicom_node.journey.reader import Outcome, Reader
+
+if TYPE_CHECKING:  # a worker never sends, and the returner carries no networks
+    from dicom_node.journey.desk import ReturnDesk
+    from dicom_node.journey.reader import Reader
 
 LONGEST_WAIT: Final = 60.0
 
@@ -23,7 +26,7 @@ def wait_after(attempt: int, first_wait: float) -> float:
     return float(min(first_wait * 2.0 ** min(attempt - 1, 10), LONGEST_WAIT))
 
 
-def register_reading(reader: Reader, *, retry_seconds: float) -> None:
+def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
     """Teach this process the first half of the journey."""
 
     @DBOS.workflow(name=READ_WORKFLOW)
@@ -38,7 +41,7 @@ def register_reading(reader: Reader, *, retry_seconds: float) -> None:
         return outcome
 
 
-def register_returns(desk: ReturnDesk, *, retry_seconds: float) -> None:
+def register_returns(desk: "ReturnDesk", *, retry_seconds: float) -> None:
     """Teach this process the second half of the journey."""
 
     @DBOS.workflow(name=RETURN_WORKFLOW)

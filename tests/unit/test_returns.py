@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from dicom_node.errors import PeerUnreachable
 from dicom_node.journey.database import open_engine, prepare
-from dicom_node.journey.desk import STORED, ReturnDesk, Returned
+from dicom_node.journey.desk import STORED, ReturnDesk
 from dicom_node.journey.ledger import ReadingRow, ReturnRow, ReturnState, now
+from dicom_node.journey.outcome import Returned
 from dicom_node.results.shelf import ResultShelf
 from dicom_node.returns.returner import Sender, associate
 from dicom_node.settings import Peer, Settings
