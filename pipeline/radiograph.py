@@ -311,7 +311,7 @@ def _stretch(values: NDArray[np.float64], words: Words, padding: NDArray[np.bool
         low, high = values[order[0]], values[order[-1]]
     if low == high:
         return np.zeros_like(values)
-    stretched: NDArray[np.float64] = (values - low) / (high - low)
+    stretched: NDArray[np.float64] = np.clip((values - low) / (high - low), 0, 1)
     return stretched
 
 
