@@ -95,7 +95,7 @@ class Settings(BaseSettings):
         default="127.0.0.1",
         description='Address that the listener binds. Set "0.0.0.0" to let other machines send to the node.',
     )
-    port: int = Field(default=11112, ge=1, le=65535, description="TCP port of the listener.")
+    port: int = Field(default=11112, ge=0, le=65535, description="TCP port of the listener; 0: any that is free.")
     data_dir: Path = Field(default=Path("covid-xnet-data"), description="Folder of spool, results and database.")
     destinations: PeerList = Field(
         default=(), description='Where results go, each "AET@host:port", such as ["PACS@10.1.2.3:104"].'
