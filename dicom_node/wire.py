@@ -1,9 +1,27 @@
-"""The only lists of SOP classes and DIMSE status values that the node uses."""
+"""The only lists of SOP classes, transfer syntaxes and DIMSE status values that the node uses."""
 
 from enum import IntEnum
 from typing import Final
 
-from pydicom.uid import UID
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
 COMPUTED_RADIOGRAPHY: Final = UID("1.2.840.10008.5.1.4.1.1.1")
 DIGITAL_XRAY_FOR_PRESENTATION: Final = UID("1.2.840.10008.5.1.4.1.1.1.1")
@@ -18,11 +36,39 @@ RADIOGRAPHS: Final = (COMPUTED_RADIOGRAPHY, DIGITAL_XRAY_FOR_PRESENTATION, DIGIT
 RESULTS: Final = (SECONDARY_CAPTURE, COMPREHENSIVE_SR, COMPREHENSIVE_3D_SR)
 """What the node sends. It also takes these in, so that a routing loop ends in a record and not in a failed job."""
 
+UNCOMPRESSED: Final = (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+)
+
+TRANSFER_SYNTAXES: Final = (
+    *UNCOMPRESSED,
+    RLELossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    JPEG2000Lossless,
+    JPEG2000,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    HTJ2K,
+)
+"""What a received object may be encoded in. It is kept as received; a worker decodes it."""
+
+NODE_MODEL_NAME: Final = "COVID-XNet node"
+"""ManufacturerModelName of what the node makes, also in ContributingEquipmentSequence: how it knows its own."""
+
 
 class StoreStatus(IntEnum):
     """C-STORE status values. Source: PS3.4 table B.2-1, PS3.7 annex C."""
 
     SUCCESS = 0x0000
+    PROCESSING_FAILURE = 0x0110
     NOT_AUTHORIZED = 0x0124
     OUT_OF_RESOURCES = 0xA700
     DOES_NOT_MATCH_SOP_CLASS = 0xA900
