@@ -1,0 +1,137 @@
+"""The overlay as a Secondary Capture in the study of its source. PS3.3 A.8.1."""
+
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+from highdicom.sc import SCImage
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from dicom_node import concepts
+from dicom_node.results.equipment import MANUFACTURER, MODEL_NAME, coded, sign, software_versions
+from models.registry import ModelIdentity
+
+SERIES_NUMBER_BASE: Final = 9_000
+"""Series of overlays are numbered 9000 + the source's SeriesNumber: after the modality's own, and never equal to it."""
+
+SERIES_DESCRIPTION: Final = "COVID-XNet overlay - NOT FOR DIAGNOSIS"
+
+_CARRIED: Final = (
+    "SpecificCharacterSet",
+    "TimezoneOffsetFromUTC",
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "TypeOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "StudyDescription",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "InstitutionName",
+    "InstitutionalDepartmentName",
+    "BodyPartExamined",
+    "Laterality",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+
+
+def secondary_capture(
+    header: Dataset,
+    overlay: NDArray[np.uint8],
+    *,
+    enlargement: tuple[float, float],
+    model: ModelIdentity,
+    sop_instance_uid: UID,
+    series_instance_uid: UID,
+    moment: datetime,
+) -> Dataset:
+    """Put `overlay` into the study of its source.
+
+    header: what `origin.carry_over` took from the source.
+    overlay: uint8 (H, W, 3), RGB, with burned-in text.
+    enlargement: pixels of the overlay for one pixel of the source, vertically and horizontally.
+    moment: when it was read, on the clock of the source.
+    Returns a Secondary Capture Image (PS3.3 A.8.1), explicit VR little endian, with all that its modules ask for.
+    """
+    image = SCImage(
+        pixel_array=overlay,
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        # The constructor insists; the true value, perhaps unknown, is set below. PS3.3 C.7.6.1: type 2C.
+        patient_orientation=("L", "F"),
+        study_instance_uid=header.StudyInstanceUID,
+        series_instance_uid=series_instance_uid,
+        series_number=SERIES_NUMBER_BASE + (header.SeriesNumber or 0),
+        series_description=SERIES_DESCRIPTION,
+        sop_instance_uid=sop_instance_uid,
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        content_date=moment.date(),
+        content_time=moment.time(),
+        series_date=moment.date(),
+        series_time=moment.time(),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+    )
+    for keyword in _CARRIED:
+        if keyword in header:
+            image[keyword] = header[keyword]
+    sign(image, header, model)
+    image.InstanceCreationDate, image.InstanceCreationTime = image.ContentDate, image.ContentTime
+    image.DateOfSecondaryCapture, image.TimeOfSecondaryCapture = image.ContentDate, image.ContentTime
+    image.ConversionType = "WSD"
+    image.SecondaryCaptureDeviceManufacturer = MANUFACTURER
+    image.SecondaryCaptureDeviceManufacturerModelName = MODEL_NAME
+    image.SecondaryCaptureDeviceSoftwareVersions = software_versions(model)
+    image.ImageType = ["DERIVED", "SECONDARY"]
+    image.PatientOrientation = list(header.PatientOrientation) if "PatientOrientation" in header else None
+    image.BurnedInAnnotation, image.RecognizableVisualFeatures = "YES", "NO"
+    if "LossyImageCompression" not in image:
+        image.LossyImageCompression = "00"
+    image.DerivationDescription = (
+        f"Class activation map of {model.name} {model.version} in colour over the radiograph, with captions above and "
+        "below. Investigational. Not for diagnosis."
+    )
+    image.SourceImageSequence = [_reference(header)]
+    image.ImageComments = "Investigational. Not for diagnosis."
+    _scale_spacing(image, header, enlargement)
+    return image
+
+
+def _reference(header: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+    item.PurposeOfReferenceCodeSequence = [coded(concepts.SOURCE_IMAGE)]
+    return item
+
+
+def _scale_spacing(image: Dataset, header: Dataset, enlargement: tuple[float, float]) -> None:
+    """Carry a calibrated spacing, PS3.3 10.7; ImagerPixelSpacing is of the detector plane and not of this IOD."""
+    vertical, horizontal = enlargement
+    if "PixelSpacing" in header:
+        image.PixelSpacing = [
+            f"{float(header.PixelSpacing[0]) / vertical:.10g}",
+            f"{float(header.PixelSpacing[1]) / horizontal:.10g}",
+        ]
+        for keyword in ("PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription"):
+            if keyword in header:
+                image[keyword] = header[keyword]
+    elif "PixelAspectRatio" in header:
+        # PS3.3 C.7.6.3.1.7: a pair of integers, vertical and horizontal size of a pixel.
+        high, wide = (float(n) for n in header.PixelAspectRatio)
+        ratio = (high / vertical) / (wide / horizontal)
+        if abs(ratio - 1) > 1e-3:
+            image.PixelAspectRatio = [str(round(1000 * ratio)), "1000"]

@@ -1,0 +1,42 @@
+"""The words about a reading, the same in the overlay and in the report. No triage wording, no diagnosis."""
+
+from typing import Final
+
+from pipeline.reading import Reading, Verdict
+
+DISCLAIMER: Final = "Investigational. Not for diagnosis."
+NOT_COMMISSIONED: Final = "not commissioned at this site"
+"""Thresholds do not travel: until a site has judged the model on its own images, a verdict is a number's name."""
+
+_AGAINST_THRESHOLD: Final = {
+    Verdict.POSITIVE: "above",
+    Verdict.NEGATIVE: "below",
+    Verdict.INDETERMINATE: "near",
+}
+
+
+def percent(fraction: float) -> str:
+    """`fraction`, [0, 1], with one decimal, so that a score beside the operating point never looks equal to it."""
+    return f"{100 * fraction:.1f} %"
+
+
+def score(reading: Reading) -> str:
+    """Such as "COVID-19 suspicion score 73.1 %"."""
+    return f"COVID-19 suspicion score {percent(reading.score)}"
+
+
+def verdict(reading: Reading) -> str:
+    """Such as "positive: above the operating point 50.0 %"."""
+    words = f"{reading.verdict.value}: {_AGAINST_THRESHOLD[reading.verdict]} the operating point"
+    low, high = reading.band
+    band = f" (indeterminate {percent(low)} to {percent(high)})" if high > low else ""
+    return f"{words} {percent(reading.threshold)}{band}"
+
+
+def conclusion(reading: Reading) -> str:
+    """The result in plain language, for the reader of the report."""
+    return (
+        f"{score(reading)}, {verdict(reading)}. The score tells how much this radiograph resembles those of patients "
+        "with COVID-19 that the network was trained on. It is a suspicion score; it reports no disorder, and a low "
+        f"score excludes none. {DISCLAIMER}"
+    )
