@@ -246,7 +246,8 @@ def _modality(dataset: Dataset, stored: NDArray[np.float64]) -> NDArray[np.float
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
     if slope is None or intercept is None:
         return stored
-    values = stored * slope + intercept
+    with np.errstate(over="ignore"):
+        values = stored * slope + intercept
     if not np.isfinite(values).all():
         raise UndecodablePixels("RescaleSlope and RescaleIntercept give no finite values")
     return values

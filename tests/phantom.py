@@ -1,6 +1,7 @@
 """A drawn chest and the CR and DX objects around it: seeded, so that every test sees the same radiograph."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -30,6 +31,11 @@ def chest_phantom(
     size: (rows, columns), or the side of a square.
     seed: of the noise and of small differences of anatomy.
     """
+    return _draw_chest(size, lateral, seed).copy()
+
+
+@lru_cache(maxsize=16)
+def _draw_chest(size: int | tuple[int, int], lateral: bool, seed: int) -> NDArray[np.float32]:
     rows, columns = (size, size) if isinstance(size, int) else size
     random = np.random.default_rng(seed)
     # Drawn once at 512 x 512 with soft edges, then brought to size, so that a phantom looks alike in every size.
