@@ -13,5 +13,3 @@ class BlankRadiograph(UnreadableRadiograph):
     """All pixels have one grey level."""
 
 
-class WeightsMismatch(Exception):
-    """The weights were trained with another preprocessing recipe, or their file is not the one in the manifest."""

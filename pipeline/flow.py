@@ -1,0 +1,110 @@
+"""The walk of a radiograph through the networks, on one screen."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.registry import SHIPPED, ModelIdentity, OperatingPoint, Registry, WeightsMismatch
+from models.serving import Network
+from pipeline.classify import classify, verdict_of
+from pipeline.localise import find_lungs, heatmap
+from pipeline.preprocess import (
+    DEFAULT,
+    PAPER,
+    Recipe,
+    box_of,
+    crop,
+    enhance_contrast,
+    match_histogram,
+    working_frame,
+)
+from pipeline.radiograph import Radiograph
+from pipeline.reading import Reading
+from pipeline.ribs import suppress_ribs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Networks:
+    """What a reading needs, verified and loaded. Not for use by several threads at once."""
+
+    lungs: Network
+    ribs: Network
+    classifier: Network
+    operating_point: OperatingPoint
+    recipe: Recipe
+    model: ModelIdentity
+
+
+def load_networks(folder: Path | None = None) -> Networks:
+    """Load the networks of `folder`, by default the shipped ones.
+
+    Raises WeightsMismatch if a file is not the one of its manifest, or if the classifier was trained with another
+    recipe than this code has.
+    """
+    registry = Registry.load(folder or SHIPPED)
+    files = {name: registry.file(name, ".xml") for name in ("lung_unet", "rib_suppression", "covid_xnet")}
+    entry = registry.entries["covid_xnet"]
+    point = entry.operating_point
+    if point is None:
+        raise WeightsMismatch("covid_xnet has no operating point in its manifest")
+    recipe = {r.name: r for r in (PAPER, DEFAULT)}.get(point.recipe)
+    if recipe is None or recipe.digest() != point.recipe_digest:
+        raise WeightsMismatch(f"covid_xnet {entry.version} was trained with another recipe {point.recipe!r}")
+    parts = [*(digest for e in registry.entries.values() for digest in e.files.values()), point.recipe_digest]
+    return Networks(
+        lungs=Network(files["lung_unet"]),
+        ribs=Network(files["rib_suppression"]),
+        classifier=Network(files["covid_xnet"]),
+        operating_point=point,
+        recipe=recipe,
+        model=ModelIdentity(
+            name=entry.title,
+            version=entry.version,
+            digest=hashlib.sha256("".join(sorted(parts)).encode()).hexdigest(),
+            trained=entry.trained,
+        ),
+    )
+
+
+def read(radiograph: Radiograph, networks: Networks) -> Reading:
+    """Read one radiograph. Raises BlankRadiograph if all its pixels have one grey level.
+
+    Source: COVID-XNet, sections 2.2 and 2.3.
+    """
+    stages: dict[str, float] = {}
+    recipe, point = networks.recipe, networks.operating_point
+    with _timed("resize", stages):
+        frame = working_frame(radiograph.pixels)
+    with _timed("lungs", stages):
+        lungs = find_lungs(frame, networks.lungs)
+    with _timed("histogram", stages):
+        matched = match_histogram(frame)
+    with _timed("ribs", stages):
+        soft_tissue = suppress_ribs(matched, networks.ribs)
+    with _timed("clahe", stages):
+        enhanced = enhance_contrast(soft_tissue, recipe)
+    with _timed("classify", stages):
+        box = box_of(lungs, recipe)
+        score, activation = classify(crop(enhanced, box, recipe.side), networks.classifier)
+    with _timed("heatmap", stages):
+        hot = heatmap(activation, box, lungs, point.activation_scale)
+    return Reading(
+        score=score,
+        verdict=verdict_of(score, point.band),
+        threshold=point.threshold,
+        band=point.band,
+        heatmap=hot,
+        lungs=lungs,
+        model=networks.model,
+        stages=stages,
+    )
+
+
+@contextmanager
+def _timed(stage: str, stages: dict[str, float]) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    stages[stage] = (time.perf_counter() - begin) * 1000
