@@ -8,10 +8,10 @@ from pydicom.uid import UID
 
 from dicom_node import __version__, concepts
 from dicom_node.results.identity import derive_device_uid
+from dicom_node.wire import NODE_MODEL_NAME
 from models.registry import ModelIdentity
 
 MANUFACTURER: Final = "covid-xnet"
-MODEL_NAME: Final = "COVID-XNet node"
 IMPLEMENTATION_VERSION_NAME: Final = f"COVIDXNET_{__version__}"[:16]
 """PS3.7 D.3.3.2.4: 1 to 16 characters."""
 
@@ -43,9 +43,9 @@ def sign(result: Dataset, source: Dataset, model: ModelIdentity) -> None:
     """Write the general equipment of `result`, and into ContributingEquipmentSequence who acquired and who processed.
 
     source: the carried-over header (`origin.carry_over`).
-    The node knows its own results by the item with `MANUFACTURER` (109102, Processing Equipment).
+    The node knows its own results by the item with `NODE_MODEL_NAME` (109102, Processing Equipment).
     """
-    result.Manufacturer, result.ManufacturerModelName = MANUFACTURER, MODEL_NAME
+    result.Manufacturer, result.ManufacturerModelName = MANUFACTURER, NODE_MODEL_NAME
     result.SoftwareVersions = software_versions(model)
     result.DeviceSerialNumber = serial_number(model)
     result.DeviceUID = device_uid(model)
@@ -67,7 +67,7 @@ def _acquisition(source: Dataset) -> list[Dataset]:
 def _processing(model: ModelIdentity) -> Dataset:
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [coded(concepts.PROCESSING_EQUIPMENT)]
-    item.Manufacturer, item.ManufacturerModelName = MANUFACTURER, MODEL_NAME
+    item.Manufacturer, item.ManufacturerModelName = MANUFACTURER, NODE_MODEL_NAME
     item.SoftwareVersions = software_versions(model)
     item.DeviceSerialNumber = serial_number(model)
     item.ContributionDescription = f"Read by {model.name} {model.version}. Investigational. Not for diagnosis."

@@ -10,13 +10,17 @@ from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_node import concepts
-from dicom_node.results.equipment import MANUFACTURER, MODEL_NAME, coded, sign, software_versions
+from dicom_node.results.equipment import MANUFACTURER, coded, sign, software_versions
+from dicom_node.wire import NODE_MODEL_NAME
 from models.registry import ModelIdentity
 
 SERIES_NUMBER_BASE: Final = 9_000
 """Series of overlays are numbered 9000 + the source's SeriesNumber: after the modality's own, and never equal to it."""
 
 SERIES_DESCRIPTION: Final = "COVID-XNet overlay - NOT FOR DIAGNOSIS"
+
+_UNPAIRED: Final = ("CHEST", "THORAX")
+"""Body parts of which Laterality shall not be told. PS3.3 C.7.3.1, type 2C: else it is there, empty if unknown."""
 
 _CARRIED: Final = (
     "SpecificCharacterSet",
@@ -41,7 +45,6 @@ _CARRIED: Final = (
     "InstitutionName",
     "InstitutionalDepartmentName",
     "BodyPartExamined",
-    "Laterality",
     "LossyImageCompression",
     "LossyImageCompressionRatio",
     "LossyImageCompressionMethod",
@@ -94,10 +97,12 @@ def secondary_capture(
     image.DateOfSecondaryCapture, image.TimeOfSecondaryCapture = image.ContentDate, image.ContentTime
     image.ConversionType = "WSD"
     image.SecondaryCaptureDeviceManufacturer = MANUFACTURER
-    image.SecondaryCaptureDeviceManufacturerModelName = MODEL_NAME
+    image.SecondaryCaptureDeviceManufacturerModelName = NODE_MODEL_NAME
     image.SecondaryCaptureDeviceSoftwareVersions = software_versions(model)
     image.ImageType = ["DERIVED", "SECONDARY"]
     image.PatientOrientation = list(header.PatientOrientation) if "PatientOrientation" in header else None
+    if image.get("BodyPartExamined") not in _UNPAIRED:
+        image.Laterality = header.get("Laterality")
     image.BurnedInAnnotation, image.RecognizableVisualFeatures = "YES", "NO"
     if "LossyImageCompression" not in image:
         image.LossyImageCompression = "00"
@@ -133,5 +138,5 @@ def _scale_spacing(image: Dataset, header: Dataset, enlargement: tuple[float, fl
         # PS3.3 C.7.6.3.1.7: a pair of integers, vertical and horizontal size of a pixel.
         high, wide = (float(n) for n in header.PixelAspectRatio)
         ratio = (high / vertical) / (wide / horizontal)
-        if abs(ratio - 1) > 1e-3:
+        if abs(ratio - 1) > 0.01:  # else the radiograph was drawn with square pixels, but for rounding
             image.PixelAspectRatio = [str(round(1000 * ratio)), "1000"]

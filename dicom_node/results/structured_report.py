@@ -29,12 +29,13 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
-from dicom_node import concepts, wire
+from dicom_node import concepts
 from dicom_node.results import wording
-from dicom_node.results.equipment import MANUFACTURER, MODEL_NAME, device_uid, serial_number, sign
+from dicom_node.results.equipment import MANUFACTURER, device_uid, serial_number, sign
 from dicom_node.results.identity import derive_uid
 from dicom_node.results.origin import CHARACTER_SET
 from dicom_node.results.regions import HEAT_LEVEL, RegionKind, Regions
+from dicom_node.wire import COMPUTED_RADIOGRAPHY, NODE_MODEL_NAME, SECONDARY_CAPTURE
 from models.registry import ModelIdentity
 from pipeline.reading import Reading, Verdict
 
@@ -42,6 +43,8 @@ SERIES_NUMBER_BASE: Final = 19_000
 """Series of reports are numbered 19000 + the source's SeriesNumber: never equal to it, nor to the overlay's."""
 
 SERIES_DESCRIPTION: Final = "COVID-XNet report - NOT FOR DIAGNOSIS"
+
+_NAMES: Final = ("PatientName", "ReferringPhysicianName")
 
 _INTERPRETATION: Final = {
     Verdict.POSITIVE: concepts.POSITIVE,
@@ -75,7 +78,7 @@ def structured_report(
     """Write the report on one reading.
 
     header: what `origin.carry_over` took from the source. overlay: the Secondary Capture, which the report refers to.
-    view, evidence: projection, and the attribute that told it. flags: remarks of the gate.
+    view, evidence: projection, and the attribute that told it, if any. flags: remarks of the gate.
     moment: when it was read, on the clock of the source.
     Returns a Comprehensive 3D SR, UNVERIFIED and PRELIMINARY, whose content is TID 1500 (PS3.16): the score as
     Certainty of Finding in percent, its interpretation, and a TID 1410 group for each region; a TID 1501 group
@@ -90,7 +93,7 @@ def structured_report(
     )
     content[0].ContentSequence.append(_evaluations(overlay, reading, regions, view, evidence, flags))
     report = Comprehensive3DSR(
-        evidence=[header, overlay],
+        evidence=[_without_names(header), overlay],
         content=content,
         series_instance_uid=series_instance_uid,
         series_number=SERIES_NUMBER_BASE + (header.SeriesNumber or 0),
@@ -107,7 +110,7 @@ def structured_report(
         series_time=moment.time(),
         specific_character_set=CHARACTER_SET,
     )
-    for keyword in ("TimezoneOffsetFromUTC", "InstitutionName", "InstitutionalDepartmentName"):
+    for keyword in (*_NAMES, "TimezoneOffsetFromUTC", "InstitutionName", "InstitutionalDepartmentName"):
         if keyword in header:
             report[keyword] = header[keyword]
     sign(report, header, reading.model)
@@ -115,14 +118,23 @@ def structured_report(
     return report
 
 
+def _without_names(header: Dataset) -> Dataset:
+    """highdicom quotes a person's name that it finds odd in a warning, and so in a log; it gets none to see."""
+    nameless = Dataset()
+    nameless.update({element.tag: element for element in header if element.keyword not in _NAMES})
+    for keyword in _NAMES:
+        setattr(nameless, keyword, None)
+    return nameless
+
+
 def _observer(model: ModelIdentity) -> ObserverContext:
     return ObserverContext(
         observer_type=concepts.DEVICE,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
             uid=device_uid(model),
-            name=MODEL_NAME,
+            name=NODE_MODEL_NAME,
             manufacturer_name=MANUFACTURER,
-            model_name=MODEL_NAME,
+            model_name=NODE_MODEL_NAME,
             serial_number=serial_number(model),
         ),
     )
@@ -193,7 +205,7 @@ def _evaluations(
 ) -> ContainerContentItem:
     """TID 1500, rows 12 to 14: the plain-language part; the template is extensible, so the overlay stands here too."""
     remarks = [
-        f"Projection: {view}, told by {evidence}.",
+        f"Projection: {view}, told by {evidence}." if evidence else f"Projection: {view}.",
         _REGIONS_IN_WORDS[regions.kind],
         *(f"Remark: {flag}." for flag in flags),
         f"Remark: {wording.NOT_COMMISSIONED}.",
@@ -206,7 +218,7 @@ def _evaluations(
             *(TextContentItem(concepts.COMMENT, remark, relationship_type="CONTAINS") for remark in remarks),
             ImageContentItem(
                 concepts.ILLUSTRATION_OF_FINDING,
-                referenced_sop_class_uid=wire.SECONDARY_CAPTURE,
+                referenced_sop_class_uid=SECONDARY_CAPTURE,
                 referenced_sop_instance_uid=overlay.SOPInstanceUID,
                 relationship_type="CONTAINS",
             ),
@@ -226,7 +238,7 @@ def _library_entry(header: Dataset) -> Dataset:
         entry[keyword] = header[keyword]
     entry.Modality = "OT"
     if "PatientOrientation" in header and "ImagerPixelSpacing" in header:
-        entry.Modality = "CR" if header.SOPClassUID == wire.COMPUTED_RADIOGRAPHY else "DX"
+        entry.Modality = "CR" if header.SOPClassUID == COMPUTED_RADIOGRAPHY else "DX"
         entry.PatientOrientation = header.PatientOrientation
         entry.ImagerPixelSpacing = header.ImagerPixelSpacing
     return entry

@@ -1,0 +1,158 @@
+"""Results of varied sources, judged by validators that share no code with the node."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.uid import JPEG2000
+
+from dicom_node.results.compose import Results, compose, save
+from pipeline.radiograph import from_dicom
+from tests.conformance.validators import MissingValidator, complaints
+from tests.phantom import as_bytes, make_cr, make_dx
+from tests.readings import READ_AT, make_reading
+
+SPARSE: Final = (
+    "StudyTime",
+    "StudyDate",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "PatientBirthDate",
+    "PatientSex",
+    "SeriesNumber",
+    "InstanceNumber",
+    "BodyPartExamined",
+    "ImagerPixelSpacing",
+    "PatientOrientation",
+    "ViewPosition",
+    "Manufacturer",
+    "ImageType",
+)
+SIZE: Final = (160, 140)
+
+
+def _named(charset: str | list[str], encoded: bytes) -> Dataset:
+    """A CR whose PatientName has these bytes under this SpecificCharacterSet, right or wrong."""
+    placeholder = b"X" * (len(encoded) + len(encoded) % 2)
+    data = as_bytes(make_cr(size=SIZE, extra={"PatientName": placeholder.decode(), "SpecificCharacterSet": "ISO_IR 6"}))
+    source = dcmread(BytesIO(data.replace(placeholder, encoded.ljust(len(placeholder)))))
+    source.SpecificCharacterSet = charset
+    return source
+
+
+def _sources() -> Mapping[str, Dataset]:
+    lossy = {
+        "LossyImageCompression": "01",
+        "LossyImageCompressionMethod": "ISO_15444_1",
+        "LossyImageCompressionRatio": "9.5",
+    }
+    calibrated = {"PixelSpacing": ["0.4", "0.4"], "PixelSpacingCalibrationType": "GEOMETRY"}
+    full = {
+        "PatientAge": "060Y",
+        "PatientSize": "1.75",
+        "PatientWeight": "70",
+        "IssuerOfPatientID": "SYNTHETIC",
+        "StudyDescription": "Thorax p.a.",
+        "InstitutionName": "SYNTHETIC HOSPITAL",
+        "Laterality": "L",
+        "TimezoneOffsetFromUTC": "+0200",
+        "PatientIdentityRemoved": "YES",
+        "DeidentificationMethod": "synthetic",
+    }
+    return {
+        "cr": make_cr(size=SIZE, orientation=("L", "F")),
+        "dx": make_dx(size=SIZE, view_code=("272479007", "postero-anterior"), orientation=("L", "F")),
+        "dx-for-processing": make_dx(size=SIZE, for_processing=True, bits=14),
+        "monochrome1": make_cr(size=SIZE, photometric="MONOCHROME1"),
+        "signed": make_cr(size=SIZE, signed=True, rescale=(1.0, 2048.0)),
+        "8-bit": make_cr(size=SIZE, bits=8),
+        "lossy": make_dx(size=SIZE, syntax=JPEG2000, compression={"j2k_psnr": [60]}, extra=lossy),
+        "latin-1": _named("ISO_IR 100", "SYNTHÉTIQUE^Jürgen".encode("latin-1")),
+        "japanese": _named(["", "ISO 2022 IR 87"], b"Gousei^Tesuto=\x1b$B9g@.\x1b(B^\x1b$B;n83\x1b(B"),
+        "korean": _named(["", "ISO 2022 IR 149"], b"Hap^Seong=\x1b$)C\xf9\xea\xe0\xf7"),
+        "gb18030": _named("GB18030", "Hecheng^Ceshi=合成^测试".encode("gb18030")),
+        "wrong-charset": _named("ISO_IR 192", "MÜLLER^Jörg".encode("latin-1")),
+        "sparse": make_cr(size=SIZE, extra=dict.fromkeys(SPARSE)),
+        "full": make_dx(size=SIZE, extra=full),
+        "sex-u": make_cr(size=SIZE, extra={"PatientSex": "U"}),
+        "calibrated": make_dx(size=SIZE, extra=calibrated),
+        "oblong-pixels": make_cr(size=SIZE, aspect=(2, 1)),
+        "one-part-name": make_cr(size=SIZE, extra={"PatientName": "SYNTHETIC"}),
+    }
+
+
+def _results(name: str, source: Dataset) -> Results:
+    radiograph = from_dicom(source, maximum_pixels=10**6)
+    number = sorted(_sources()).index(name)
+    reading = make_reading(
+        radiograph.pixels.shape, (0.9, 0.1, 0.5)[number % 3], side=256, lungs=name not in ("sparse", "8-bit")
+    )
+    return compose(
+        source,
+        radiograph,
+        reading,
+        journey=name,
+        view="unknown" if name == "sparse" else "PA",
+        evidence="" if name == "sparse" else "ViewPosition",
+        flags=("view unknown",) if name == "sparse" else (),
+        read_at=READ_AT,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(_sources()))
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom on the invalid sources themselves
+def test_no_validator_finds_an_error_in_what_goes_back(name: str, tmp_path: Path) -> None:
+    results = _results(name, _sources()[name])
+    for kind, result in results.by_kind().items():
+        path = tmp_path / f"{kind}.dcm"
+        save(result, path)
+        assert complaints(path) == []
+    rendered = _read_ppm(tmp_path / "overlay.ppm")
+    assert np.array_equal(rendered, results.overlay)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8", errors="replace")
+    assert "Not for diagnosis" in page
+    assert "COVID-19 suspicion score" in page
+
+
+def test_the_validators_do_find_errors(tmp_path: Path) -> None:
+    results = _results("cr", _sources()["cr"])
+    capture, report = results.secondary_capture, results.structured_report
+    capture.PatientSex = "X"
+    del capture.ConversionType
+    del report.ContentSequence[0].ConceptNameCodeSequence
+    save(capture, tmp_path / "overlay.dcm")
+    save(report, tmp_path / "report.dcm")
+    assert {line.split(":")[0] for line in complaints(tmp_path / "overlay.dcm")} == {"dciodvfy"}
+    assert {"dsrdump", "dsr2html"} <= {line.split(":")[0] for line in complaints(tmp_path / "report.dcm")}
+
+
+def test_a_missing_validator_is_a_failure_that_names_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "overlay.dcm"
+    save(_results("cr", _sources()["cr"]).secondary_capture, path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingValidator, match="apt-get install dcmtk"):
+        complaints(path)
+
+
+def test_the_radiograph_in_the_overlay_is_upright_and_bright_bone_whatever_the_source() -> None:
+    """MONOCHROME1 and MONOCHROME2 of one phantom give one picture; so do oblong pixels, but for the rows."""
+    plain = _results("cr", _sources()["cr"])
+    inverted = _results("monochrome1", make_cr(size=SIZE, photometric="MONOCHROME1"))
+    rows = slice(200, 900)  # below the upper caption, which tells another score
+    columns = slice(0, 60)  # left of the lungs
+    difference = np.abs(plain.overlay[rows, columns].astype(float) - inverted.overlay[rows, columns].astype(float))
+    assert difference.mean() < 2
+
+
+def _read_ppm(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    magic, size, maximum, data = path.read_bytes().split(b"\n", 3)
+    assert (magic, maximum) == (b"P6", b"255")
+    width, height = (int(n) for n in size.split())
+    return np.frombuffer(data, np.uint8).reshape(height, width, 3)

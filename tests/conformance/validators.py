@@ -1,0 +1,56 @@
+"""Independent judges of DICOM objects: dicom3tools and DCMTK, run on a file."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pydicom import dcmread
+
+from dicom_node.wire import SECONDARY_CAPTURE
+
+PACKAGES: Final = {
+    "dciodvfy": "dicom3tools",
+    "dcmftest": "dcmtk",
+    "dcmdump": "dcmtk",
+    "dsrdump": "dcmtk",
+    "dsr2html": "dcmtk",
+    "dcm2pnm": "dcmtk",
+}
+"""The Debian package of each tool."""
+
+
+class MissingValidator(AssertionError):
+    """A validator is not installed. A failure and not a skip: an object that nobody judged has not passed."""
+
+
+def complaints(path: Path) -> list[str]:
+    """What the validators call an error in the object at `path`, each with the name of the tool; empty if it is good.
+
+    dcmftest: it is a DICOM file. dciodvfy: its attributes are those of its IOD (PS3.3). dcmdump: its encoding
+    (PS3.5). For a structured report, dsrdump and dsr2html parse the content tree; for an image, dcm2pnm renders it.
+    Raises MissingValidator.
+    """
+    found = _run(["dcmftest", str(path)], errors=(), failed=True)
+    found += _run(["dciodvfy", "-new", str(path)], errors=("Error",), failed=False)
+    found += _run(["dcmdump", "-q", str(path)], errors=("E:", "F:"), failed=True)
+    if dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True).SOPClassUID == SECONDARY_CAPTURE:
+        return found + _run(["dcm2pnm", str(path), str(path.with_suffix(".ppm"))], errors=("E:", "F:"), failed=True)
+    found += _run(["dsrdump", str(path)], errors=("E:", "W:", "F:"), failed=True)
+    return found + _run(["dsr2html", str(path), str(path.with_suffix(".html"))], errors=("E:", "W:", "F:"), failed=True)
+
+
+def _run(command: Sequence[str], *, errors: tuple[str, ...], failed: bool) -> list[str]:
+    """Lines of the output that begin with one of `errors`, and the exit code if it is not 0 and `failed` is set."""
+    tool = command[0]
+    if shutil.which(tool) is None:
+        raise MissingValidator(f"{tool} is not installed: apt-get install {PACKAGES[tool]}")
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    found = [f"{tool}: {line}" for line in lines if errors and line.startswith(errors)]
+    # DCMTK says so of texts in UTF-8 that it did not look at: no judgement.
+    found = [line for line in found if "VR checker does not support this Specific Character Set" not in line]
+    if failed and done.returncode != 0:
+        found.append(f"{tool}: exit code {done.returncode}")
+    return found
