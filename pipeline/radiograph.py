@@ -72,11 +72,11 @@ def from_dicom(dataset: Dataset, *, maximum_pixels: int) -> Radiograph:
     that a compressed frame states, are checked before anything of that size is allocated.
     Source: PS3.4 annex N.2; PS3.3 C.7.6.3, C.11.1, C.11.2; PS3.5 section 8.
     """
-    with _undecodable("the image attributes"):
+    with _undecodable("The image attributes"):
         image = _image_pixel(dataset, maximum_pixels)
-    with _undecodable("the pixel data"):
+    with _undecodable("The pixel data"):
         words = _decode(image)
-    with _undecodable("the greyscale attributes"):
+    with _undecodable("The greyscale attributes"):
         table = _greyscale(dataset, image, words)
         vertical, horizontal = _pixel_shape(dataset)
     pixels = cast(Gray, cv2.LUT(words, table.reshape(1, -1)))
@@ -100,9 +100,9 @@ def grey_levels(path: Path, *, maximum_pixels: int) -> Words:
     Colours become luma, transparent parts black; the orientation in EXIF data is applied.
     Raises UndecodablePixels; the size is checked before the pixels are decoded.
     """
-    with _undecodable("the image file"), Image.open(path, formats=("PNG", "JPEG")) as image:
+    with _undecodable("The image file"), Image.open(path, formats=("PNG", "JPEG")) as image:
         if image.width * image.height > maximum_pixels:
-            raise UndecodablePixels(f"{image.height} x {image.width} pixels are above the limit of {maximum_pixels}")
+            raise UndecodablePixels(f"{image.height} x {image.width} pixels are above the limit of {maximum_pixels}.")
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I"):
             return np.asarray(upright).astype(np.uint16)
@@ -120,12 +120,12 @@ def _undecodable(part: str) -> Iterator[None]:
     except (UnreadableRadiograph, MemoryError):
         raise
     except Exception as e:
-        raise UndecodablePixels(f"{part} cannot be decoded ({type(e).__name__})") from e
+        raise UndecodablePixels(f"{part} cannot be decoded ({type(e).__name__}).") from e
     except BaseException as e:
         # The RLE decoder is written in Rust: what it panics with is no Exception and cannot be imported.
         if type(e).__name__ != "PanicException":
             raise
-        raise UndecodablePixels(f"{part} cannot be decoded (damaged)") from None
+        raise UndecodablePixels(f"{part} cannot be decoded (damaged).") from None
 
 
 def _integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
@@ -133,7 +133,7 @@ def _integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     if value is None and default is not None:
         return default
     if not isinstance(value, int):
-        raise UndecodablePixels(f"{keyword} is {'missing' if value is None else 'not one number'}")
+        raise UndecodablePixels(f"{keyword} is {'missing' if value is None else 'not one number'}.")
     return int(value)
 
 
@@ -141,32 +141,32 @@ def _image_pixel(dataset: Dataset, maximum_pixels: int) -> _ImagePixel:
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
     if rows < 1 or columns < 1:
-        raise UndecodablePixels(f"{rows} x {columns} are no pixels")
+        raise UndecodablePixels(f"{rows} x {columns} are no pixels.")
     if rows * columns > maximum_pixels:
-        raise UndecodablePixels(f"{rows} x {columns} pixels are above the limit of {maximum_pixels}")
+        raise UndecodablePixels(f"{rows} x {columns} pixels are above the limit of {maximum_pixels}.")
     if (samples := _integer(dataset, "SamplesPerPixel", 1)) != 1:
-        raise UndecodablePixels(f"SamplesPerPixel is {samples}, not 1")
+        raise UndecodablePixels(f"SamplesPerPixel is {samples}, not 1.")
     if (frames := _integer(dataset, "NumberOfFrames", 1)) != 1:
-        raise UndecodablePixels(f"NumberOfFrames is {frames}, not 1")
+        raise UndecodablePixels(f"NumberOfFrames is {frames}, not 1.")
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise UndecodablePixels("PhotometricInterpretation is not MONOCHROME1 or MONOCHROME2")
+        raise UndecodablePixels("PhotometricInterpretation is not MONOCHROME1 or MONOCHROME2.")
     allocated = _integer(dataset, "BitsAllocated")
     stored = _integer(dataset, "BitsStored", allocated)
     high = _integer(dataset, "HighBit", stored - 1)
     if allocated not in (8, 16) or not 1 <= stored <= high + 1 <= allocated:
-        raise UndecodablePixels(f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high} are not supported")
+        raise UndecodablePixels(f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high} are not supported.")
     if (representation := _integer(dataset, "PixelRepresentation", 0)) not in (0, 1):
-        raise UndecodablePixels(f"PixelRepresentation is {representation}")
+        raise UndecodablePixels(f"PixelRepresentation is {representation}.")
     data = dataset.get("PixelData")
     if not isinstance(data, bytes) or not data:
-        raise UndecodablePixels("PixelData is missing")
+        raise UndecodablePixels("PixelData is missing.")
     if not syntax.is_encapsulated:
         # PS3.5 8.1.1: padded to an even length. Some writers pad more, but a whole row more is another image.
         row = columns * allocated // 8
         if not rows * row <= len(data) < (rows + 1) * row + 1:
             raise UndecodablePixels(
-                f"PixelData has {len(data)} bytes, {rows} x {columns} of {allocated} bits need {rows * row}"
+                f"PixelData has {len(data)} bytes, {rows} x {columns} of {allocated} bits need {rows * row}."
             )
     return _ImagePixel(
         syntax=syntax, rows=rows, columns=columns, photometric=photometric, bits_allocated=allocated,
@@ -195,7 +195,7 @@ def _decode(image: _ImagePixel) -> Words:
         correct_unused_bits=False, apply_j2k_sign_correction=False, apply_jls_sign_correction=False,
     )  # fmt: skip
     if array.shape != (image.rows, image.columns) or array.itemsize > 2:
-        raise UndecodablePixels("the decoded frame has another size than the data set states")
+        raise UndecodablePixels("The decoded frame has another size than the data set states.")
     native = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
     return cast(Words, native.view(np.uint8 if native.itemsize == 1 else np.uint16))
 
@@ -249,7 +249,7 @@ def _modality(dataset: Dataset, stored: NDArray[np.float64]) -> NDArray[np.float
     with np.errstate(over="ignore"):
         values = stored * slope + intercept
     if not np.isfinite(values).all():
-        raise UndecodablePixels("RescaleSlope and RescaleIntercept give no finite values")
+        raise UndecodablePixels("RescaleSlope and RescaleIntercept give no finite values.")
     return values
 
 
@@ -289,7 +289,7 @@ def _look_up(dataset: Dataset, item: Dataset, values: NDArray[np.float64]) -> ND
     else:
         entries = np.atleast_1d(np.asarray(data, np.int64))[:length] & 0xFFFF
     if len(entries) != length:
-        raise UndecodablePixels(f"a LUT has {len(entries)} entries and states {length}")
+        raise UndecodablePixels(f"A LUT has {len(entries)} entries and states {length}.")
     if first > 32767 and values.min() < 0:  # the descriptor was read as US, though the values have a sign
         first -= 65536
     index = np.clip(np.rint(values) - first, 0, length - 1).astype(np.intp)
@@ -340,9 +340,9 @@ def _square(pixels: Gray, height: float, width: float, maximum_pixels: int) -> G
     if abs(aspect - 1) <= _SQUARE:
         return pixels
     if not 1 / _LONGEST_PIXEL <= aspect <= _LONGEST_PIXEL:
-        raise UndecodablePixels("the pixels are more than four times as long as wide")
+        raise UndecodablePixels("The pixels are more than four times as long as wide.")
     rows, columns = pixels.shape
     rows, columns = (round(rows * aspect), columns) if aspect > 1 else (rows, round(columns / aspect))
     if rows * columns > maximum_pixels:
-        raise UndecodablePixels(f"{rows} x {columns} square pixels are above the limit of {maximum_pixels}")
+        raise UndecodablePixels(f"{rows} x {columns} square pixels are above the limit of {maximum_pixels}.")
     return cast(Gray, cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_LINEAR))

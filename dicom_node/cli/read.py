@@ -70,10 +70,12 @@ def read(
 ) -> None:
     """Read chest radiographs from files, without PACS or queue. Investigational, not for diagnosis.
 
-    Every file passes the gate that received objects pass. PNG and JPEG are taken for chests of unknown view with air
-    dark. Folders are walked in the order of names; what is no image in them is refused.
+    Every file passes the gate that received objects pass. PNG and JPEG count as
+    chests of unknown view, air dark. Folders are walked in the order of names;
+    what is no image in them is refused.
 
-    Exit codes: 0 every file was read or refused, 1 a file is damaged, its line says why, 2 wrong usage.
+    Exit codes: 0 every file was read or refused, 1 a file is damaged and its line
+    says why, 2 wrong usage.
 
     Examples: covid-xnet read chest.dcm
               covid-xnet read --json studies/ > scores.jsonl
