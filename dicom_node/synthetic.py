@@ -7,9 +7,8 @@ from typing import Final
 
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
-from dicom_node.wire import COMPUTED_RADIOGRAPHY
 from pipeline.radiograph import grey_levels
 
 _NAMESPACE: Final = uuid.UUID("0c6b7c4e-5c0a-4a55-9a51-6f1d3d8c1f02")
@@ -33,7 +32,7 @@ def wrap(path: Path, *, maximum_pixels: int) -> Dataset:
     identity = digest[:8].upper()
 
     dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = COMPUTED_RADIOGRAPHY, _uid("instance", digest)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = ComputedRadiographyImageStorage, _uid("instance", digest)
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = _uid("study", digest), _uid("series", digest)
     dataset.PatientName, dataset.PatientID = f"SYNTHETIC^{identity}", f"SYNTHETIC-{identity}"
     dataset.PatientBirthDate = dataset.PatientSex = ""
