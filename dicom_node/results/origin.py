@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement, convert_raw_data_element
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
@@ -71,6 +72,7 @@ _VALID: Final = {
     "Laterality": r"[LR]",
     "TimezoneOffsetFromUTC": r"[+-](0\d|1[0-4])[0-5]\d",
     "LossyImageCompression": r"0[01]",
+    "LossyImageCompressionRatio": r"\d+(\.\d*)?",
 }
 
 _LOSSY: Final = {
@@ -97,26 +99,26 @@ def carry_over(source: Dataset) -> Dataset:
     header = Dataset()
     header.SpecificCharacterSet = CHARACTER_SET
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
-        uid = UID(str(source.get(keyword) or "").strip())
+        uid = UID(str(_get(source, keyword) or "").strip())
         if not uid.is_valid:
             raise CannotCompose(f"The source has no valid {keyword}; nothing can refer to it.")
         setattr(header, keyword, uid)
     if header.SOPClassUID not in (*RADIOGRAPHS, SECONDARY_CAPTURE):
         raise CannotCompose("The source is not of a SOP class that results can refer to.")
     for keyword in ("Rows", "Columns"):
-        value = source.get(keyword)
+        value = _get(source, keyword)
         if not isinstance(value, int) or value < 1:
             raise CannotCompose(f"The source has no valid {keyword}.")
         setattr(header, keyword, value)
 
-    encodings = convert_encodings(source.get("SpecificCharacterSet"))
+    encodings = convert_encodings(_get(source, "SpecificCharacterSet"))
     for keyword in (*_EMPTY_IF_MISSING, *_IF_PRESENT):
         value = _value(source, keyword, encodings)
         if value not in (None, "", []):
             setattr(header, keyword, value)
         elif keyword in _EMPTY_IF_MISSING:
             setattr(header, keyword, None)
-    number = source.get("SeriesNumber")
+    number = _get(source, "SeriesNumber")
     header.SeriesNumber = number if isinstance(number, int) and 0 <= number < 1_000_000 else None
     _carry_geometry(source, header)
     _carry_loss(source, header)
@@ -132,13 +134,23 @@ def local_time(header: Dataset, moment: datetime) -> datetime:
     return moment.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
 
 
+def _get(source: Dataset, keyword: str) -> Any:
+    """Value of an attribute; None if it is missing or its bytes are none of its VR, such as letters in a number."""
+    try:
+        return source.get(keyword)
+    except (ValueError, TypeError, OverflowError, BytesLengthException):
+        return None
+
+
 def _value(source: Dataset, keyword: str, encodings: Sequence[str]) -> Any:
     tag = tag_for_keyword(keyword)
     assert tag is not None  # `keyword` is a literal of this module
     element = source.get_item(tag)
     if element is None:
         return None
-    if isinstance(element, RawDataElement):
+    if dictionary_VR(tag) == "DS":
+        value = _texts(_get(source, keyword))
+    elif isinstance(element, RawDataElement):
         value = _texts(convert_raw_data_element(element, encoding=list(encodings), ds=source).value)
         if "\ufffd" in str(value):
             # The bytes are not in the character set that the source names. Latin-1 is what such modalities mean, and
@@ -176,7 +188,7 @@ def _numbers(value: Any) -> list[float] | None:
 
 
 def _carry_geometry(source: Dataset, header: Dataset) -> None:
-    orientation = source.get("PatientOrientation")
+    orientation = _get(source, "PatientOrientation")
     if (
         isinstance(orientation, MultiValue | list)
         and len(orientation) == 2
@@ -184,12 +196,12 @@ def _carry_geometry(source: Dataset, header: Dataset) -> None:
     ):
         header.PatientOrientation = [str(part) for part in orientation]
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
-        if numbers := _numbers(source.get(keyword)):
+        if numbers := _numbers(_get(source, keyword)):
             setattr(header, keyword, [f"{n:.10g}" for n in numbers])
-    calibration = source.get("PixelSpacingCalibrationType")
+    calibration = _get(source, "PixelSpacingCalibrationType")
     if "PixelSpacing" in header and calibration in ("GEOMETRY", "FIDUCIAL"):
         header.PixelSpacingCalibrationType = calibration
-        header.PixelSpacingCalibrationDescription = str(source.get("PixelSpacingCalibrationDescription") or calibration)
+        header.PixelSpacingCalibrationDescription = calibration
 
 
 def _carry_loss(source: Dataset, header: Dataset) -> None:

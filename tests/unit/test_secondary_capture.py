@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import JPEG2000, ExplicitVRLittleEndian
 
 from dicom_node.errors import CannotCompose
@@ -197,6 +200,28 @@ def test_a_source_that_nothing_can_refer_to_is_refused_with_the_reason(keyword: 
         source[keyword].value = wrong
     with pytest.raises(CannotCompose, match=r"SOP class|" + keyword):
         results_of(source)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("SeriesNumber", b"ab"),
+        ("PatientSize", b"ab"),
+        ("PixelSpacing", b"ab\\cd"),
+        ("LossyImageCompressionRatio", b"ab"),
+    ],
+)
+@pytest.mark.parametrize("explicit", [True, False])
+def test_letters_in_a_number_are_as_good_as_nothing(keyword: str, value: bytes, explicit: bool) -> None:
+    source, tag = make_source(LossyImageCompression="01"), Tag(keyword)
+    source[tag] = RawDataElement(
+        tag, dictionary_VR(tag) if explicit else None, len(value), value, 0, not explicit, True
+    )
+    capture = results_of(source).secondary_capture
+    assert "PixelSpacing" not in capture
+    assert "PatientSize" not in capture
+    assert "LossyImageCompressionRatio" not in capture
+    assert capture.SeriesNumber == (9000 if keyword == "SeriesNumber" else 9001)
 
 
 def test_no_warning_and_no_log_quotes_the_patient(caplog: pytest.LogCaptureFixture) -> None:
