@@ -9,7 +9,7 @@ from keras import layers
 SIDE: Final = 128
 CLASSES: Final = ("other", "covid-19")
 KERNELS: Final = (5, 5, 5, 3, 3)
-FILTERS: Final = (16, 32, 64, 64, 64)
+FILTERS: Final = (8, 16, 32, 64, 64)
 
 
 def covid_xnet(side: int = SIDE, kernels: Sequence[int] = KERNELS, filters: Sequence[int] = FILTERS) -> keras.Model:

@@ -9,7 +9,7 @@ SIDE: Final = 256
 """Side of its square input and output, in pixels."""
 
 
-def lung_unet(filters: int = 16, depth: int = 4) -> keras.Model:
+def lung_unet(filters: int = 8, depth: int = 5) -> keras.Model:
     """Build the network.
 
     Input: float32 (N, 256, 256, 1), [0, 1], air dark, scaled between robust percentiles.
@@ -37,7 +37,5 @@ def lung_unet(filters: int = 16, depth: int = 4) -> keras.Model:
         x = layers.Conv2DTranspose(filters * 2**level, 2, strides=2, padding="same", name=f"enlarge{level}")(x)
         x = layers.Concatenate(name=f"join{level}")([x, skips[level]])
         x = block(x, filters * 2**level, f"up{level}")
-    x = layers.Conv2DTranspose(8, 4, strides=2, padding="same", activation="relu", name="double")(x)
-    return keras.Model(
-        image, layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="lung")(x), name="lung_unet"
-    )
+    lung = layers.Conv2DTranspose(1, 4, strides=2, padding="same", activation="sigmoid", name="lung")(x)
+    return keras.Model(image, lung, name="lung_unet")

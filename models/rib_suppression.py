@@ -39,7 +39,7 @@ def published_autoencoder(side: int = PUBLISHED_SIDE, weights: Sequence[Any] | N
     return network
 
 
-def rib_suppression(side: int = SIDE, filters: int = 24) -> keras.Model:
+def rib_suppression(side: int = SIDE, filters: int = 16) -> keras.Model:
     """Build our own network: it predicts the shadow of the bones, which is taken from the radiograph.
 
     Input: float32 (N, side, side, 1), [0, 1], air dark. Output: the same without ribs, about [0, 1].

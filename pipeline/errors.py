@@ -11,5 +11,3 @@ class UndecodablePixels(UnreadableRadiograph):
 
 class BlankRadiograph(UnreadableRadiograph):
     """All pixels have one grey level."""
-
-

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from models.registry import SHIPPED, ModelIdentity, OperatingPoint, Registry, WeightsMismatch
 from models.serving import Network
@@ -14,6 +18,7 @@ from pipeline.localise import find_lungs, heatmap
 from pipeline.preprocess import (
     DEFAULT,
     PAPER,
+    Box,
     Recipe,
     box_of,
     crop,
@@ -21,9 +26,11 @@ from pipeline.preprocess import (
     match_histogram,
     working_frame,
 )
-from pipeline.radiograph import Radiograph
+from pipeline.radiograph import Gray, Radiograph
 from pipeline.reading import Reading
 from pipeline.ribs import suppress_ribs
+
+RECIPES: Final = {recipe.name: recipe for recipe in (PAPER, DEFAULT)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +57,7 @@ def load_networks(folder: Path | None = None) -> Networks:
     point = entry.operating_point
     if point is None:
         raise WeightsMismatch("covid_xnet has no operating point in its manifest")
-    recipe = {r.name: r for r in (PAPER, DEFAULT)}.get(point.recipe)
+    recipe = RECIPES.get(point.recipe)
     if recipe is None or recipe.digest() != point.recipe_digest:
         raise WeightsMismatch(f"covid_xnet {entry.version} was trained with another recipe {point.recipe!r}")
     parts = [*(digest for e in registry.entries.values() for digest in e.files.values()), point.recipe_digest]
@@ -69,35 +76,58 @@ def load_networks(folder: Path | None = None) -> Networks:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """What the classifier gets: float32 (side, side), [0, 1]; where it was cut out; and the lungs, bool (h, w)."""
+
+    image: Gray
+    box: Box
+    lungs: NDArray[np.bool_]
+
+
+def prepare(
+    radiograph: Radiograph, *, lungs: Network, ribs: Network, recipe: Recipe, stages: dict[str, float]
+) -> Prepared:
+    """Everything before the classifier, in training and in serving.
+
+    Adds the milliseconds of each step to `stages`. Raises BlankRadiograph if all pixels have one grey level.
+    Source: COVID-XNet, section 2.2.
+    """
+    with _timed("resize", stages):
+        frame = working_frame(radiograph.pixels)
+    with _timed("lungs", stages):
+        found = find_lungs(frame, lungs)
+    with _timed("histogram", stages):
+        matched = match_histogram(frame)
+    with _timed("ribs", stages):
+        soft_tissue = suppress_ribs(matched, ribs)
+    with _timed("clahe", stages):
+        enhanced = enhance_contrast(soft_tissue, recipe)
+    with _timed("crop", stages):
+        box = box_of(found, recipe)
+        image = crop(enhanced, box, recipe)
+    return Prepared(image=image, box=box, lungs=found)
+
+
 def read(radiograph: Radiograph, networks: Networks) -> Reading:
     """Read one radiograph. Raises BlankRadiograph if all its pixels have one grey level.
 
     Source: COVID-XNet, sections 2.2 and 2.3.
     """
     stages: dict[str, float] = {}
-    recipe, point = networks.recipe, networks.operating_point
-    with _timed("resize", stages):
-        frame = working_frame(radiograph.pixels)
-    with _timed("lungs", stages):
-        lungs = find_lungs(frame, networks.lungs)
-    with _timed("histogram", stages):
-        matched = match_histogram(frame)
-    with _timed("ribs", stages):
-        soft_tissue = suppress_ribs(matched, networks.ribs)
-    with _timed("clahe", stages):
-        enhanced = enhance_contrast(soft_tissue, recipe)
+    point = networks.operating_point
+    prepared = prepare(radiograph, lungs=networks.lungs, ribs=networks.ribs, recipe=networks.recipe, stages=stages)
     with _timed("classify", stages):
-        box = box_of(lungs, recipe)
-        score, activation = classify(crop(enhanced, box, recipe.side), networks.classifier)
+        score, activation = classify(prepared.image, networks.classifier)
     with _timed("heatmap", stages):
-        hot = heatmap(activation, box, lungs, point.activation_scale)
+        hot = heatmap(activation, prepared.box, prepared.lungs, point.activation_scale)
     return Reading(
         score=score,
         verdict=verdict_of(score, point.band),
         threshold=point.threshold,
         band=point.band,
         heatmap=hot,
-        lungs=lungs,
+        lungs=prepared.lungs,
         model=networks.model,
         stages=stages,
     )

@@ -62,7 +62,7 @@ def find_lungs(frame: Gray, network: Network) -> NDArray[np.bool_]:
     filled = np.zeros((_SIDE, _SIDE), np.uint8)
     for contour in sorted(plausible, key=cv2.contourArea)[-2:]:
         cv2.drawContours(filled, [contour], -1, 1, thickness=cv2.FILLED)
-    return cast(NDArray[np.bool_], out_of_letterbox(filled.astype(np.float32), frame.shape) > 0.5)
+    return out_of_letterbox(filled.astype(np.float32), frame.shape) > 0.5
 
 
 def heatmap(activation: Gray, box: Box, lungs: NDArray[np.bool_], scale: float) -> Gray:

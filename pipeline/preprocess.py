@@ -29,6 +29,7 @@ class Recipe:
 
     lung_box: crop to the lungs, or show the whole frame as the paper does.
     lung_margin: around the lungs, as a share of their longer side.
+    detail: pixels along a side of which the classifier gets to know the content; what is finer is smoothed away.
     clahe_clip, clahe_tiles: contrast limit, and tiles along each side.
     side: of the classifier's square input, in pixels.
     """
@@ -36,6 +37,7 @@ class Recipe:
     name: str
     lung_box: bool
     lung_margin: float = 0.08
+    detail: int = 128
     clahe_clip: float = 2.0
     clahe_tiles: int = 8
     working_side: int = WORKING_SIDE
@@ -50,8 +52,8 @@ class Recipe:
 PAPER: Final = Recipe(name="paper", lung_box=False)
 """As COVID-XNet, section 2.2, has it."""
 
-DEFAULT: Final = Recipe(name="default", lung_box=True)
-"""What ships. Around the lungs lies what tells archives apart: borders, letters, collimation."""
+DEFAULT: Final = Recipe(name="default", lung_box=True, detail=64)
+"""What ships. Around the lungs, and in the finest detail, lies what tells archives apart: borders, letters, noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,8 @@ def reference() -> NDArray[np.float32]:
 
     Averaged over normal radiographs of five archives, so that it is no patient's image.
     """
-    return cast(NDArray[np.float32], np.load(_REFERENCE_FILE))
+    reference: NDArray[np.float32] = np.load(_REFERENCE_FILE)
+    return reference
 
 
 def working_frame(image: Gray) -> Gray:
@@ -85,7 +88,7 @@ def working_frame(image: Gray) -> Gray:
     size = max(1, round(columns * scale)), max(1, round(rows * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     frame = cast(Gray, cv2.resize(image, size, interpolation=interpolation))
-    return cast(Gray, np.clip(frame, 0, 1, out=frame))
+    return np.clip(frame, 0, 1, out=frame)
 
 
 def match_histogram(image: Gray) -> Gray:
@@ -130,8 +133,8 @@ def box_of(lungs: NDArray[np.bool_], recipe: Recipe) -> Box:
     return Box(top=(top + bottom - side) // 2, left=(left + right - side) // 2, side=side)
 
 
-def crop(image: Gray, box: Box, side: int) -> Gray:
-    """Cut `box` out of the working frame and bring it to `side` x `side`.
+def crop(image: Gray, box: Box, recipe: Recipe) -> Gray:
+    """Cut `box` out of the working frame and bring it to the size of the classifier.
 
     image: float32 (h, w). Returns float32 (side, side), 0 where the box reaches beyond the frame.
     Source: COVID-XNet, section 2.2.4, for the size.
@@ -139,8 +142,10 @@ def crop(image: Gray, box: Box, side: int) -> Gray:
     square = np.zeros((box.side, box.side), np.float32)
     inside, source = overlap(box, image.shape)
     square[inside] = image[source]
-    interpolation = cv2.INTER_AREA if box.side > side else cv2.INTER_LINEAR
-    return cast(Gray, cv2.resize(square, (side, side), interpolation=interpolation))
+    for side in dict.fromkeys((recipe.detail, recipe.side)):
+        interpolation = cv2.INTER_AREA if square.shape[0] > side else cv2.INTER_LINEAR
+        square = cast(Gray, cv2.resize(square, (side, side), interpolation=interpolation))
+    return square
 
 
 def overlap(box: Box, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

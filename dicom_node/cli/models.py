@@ -1,0 +1,128 @@
+"""`covid-xnet models`: which networks the node has, and whether they are the ones of the manifest."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dicom_node.errors import NodeError
+
+FolderOption = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Weights and manifest.json; by default the shipped ones.", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, help="Show and check the networks.")
+    group.command("list")(list_models)
+    group.command("show")(show)
+    group.command("verify")(verify)
+    group.command("import-rib-suppression")(import_rib_suppression)
+    app.add_typer(group, name="models")
+
+
+def list_models(folder: FolderOption = None, as_json: JsonOption = False) -> None:
+    """List the networks.
+
+    Example: covid-xnet models list
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from models.registry import SHIPPED, Registry, WeightsMismatch
+
+    try:
+        registry = Registry.load(folder or SHIPPED)
+    except WeightsMismatch as e:
+        raise NodeError(f"{e}.") from e
+    if as_json:
+        typer.echo(json.dumps([asdict(entry) for entry in registry.entries.values()], indent=2))
+        return
+    table = Table("network", "version", "trained", "input", "measured on held-out patients", box=box.SIMPLE_HEAD)
+    for entry in registry.entries.values():
+        metrics = "\n".join(f"{name} {value:.4g}" for name, value in entry.metrics.items())
+        table.add_row(
+            f"{entry.title} ({entry.name})", entry.version, entry.trained, f"{entry.side} x {entry.side}", metrics
+        )
+    Console().print(table)
+
+
+def show(name: Annotated[str, typer.Argument(metavar="NAME")], folder: FolderOption = None) -> None:
+    """Show all that the manifest says of one network, as JSON.
+
+    Example: covid-xnet models show covid_xnet
+    """
+    from models.registry import SHIPPED, Registry, WeightsMismatch
+
+    try:
+        registry = Registry.load(folder or SHIPPED)
+    except WeightsMismatch as e:
+        raise NodeError(f"{e}.") from e
+    if name not in registry.entries:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(registry.entries)}.", param_hint="NAME")
+    typer.echo(json.dumps(asdict(registry.entries[name]), indent=2))
+
+
+def verify(folder: FolderOption = None) -> None:
+    """Recompute the digest of every file of weights, and check that the classifier fits the recipe of this version.
+
+    Example: covid-xnet models verify
+    """
+    from models.registry import SHIPPED, Registry, WeightsMismatch
+    from pipeline.flow import load_networks
+
+    try:
+        registry = Registry.load(folder or SHIPPED)
+        for name in registry.entries:
+            registry.verify(name)
+        networks = load_networks(folder)
+    except WeightsMismatch as e:
+        raise NodeError(f"{e}.", hint="Install the weights again.") from e
+    files = sum(len(entry.files) for entry in registry.entries.values())
+    typer.echo(f"{files} files are those of the manifest; {networks.model} fits recipe {networks.recipe.name!r}.")
+
+
+def import_rib_suppression(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", exists=True, help="Folder of the TensorFlow 1 checkpoint.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder that gets the network and its manifest.")] = Path(
+        "published-rib-suppression"
+    ),
+) -> None:
+    """Import the published rib-suppression autoencoder, the teacher of ours (needs the extra `train`).
+
+    If its example (test.png, output.png) lies beside it, it must be reproduced but for rounding.
+
+    Example: covid-xnet models import-rib-suppression ML-BoneSuppression/model
+    """
+    from dicom_node.cli.train import training
+
+    with training("Importing"):
+        from pipeline.training.export import publish
+        from pipeline.training.teacher import BadCheckpoint, import_checkpoint, reproduce
+
+        try:
+            network = import_checkpoint(checkpoint)
+        except BadCheckpoint as e:
+            raise NodeError(f"{e}.") from e
+        found = reproduce(network, checkpoint if checkpoint.is_dir() else checkpoint.parent)
+        if found is not None and not found.holds:
+            raise NodeError(f"{found}.", hint="This is not the published checkpoint, or its example was changed.")
+        publish(
+            network,
+            out,
+            name="published_rib_suppression",
+            title="Published rib suppression (Huynh)",
+            version="1",
+            data="As published at github.com/hmchuong/ML-BoneSuppression (MIT licence)",
+            metrics={} if found is None else {"example_differing_pixels": float(found.differing)},
+        )
+    typer.echo(f"{found}." if found else "No example (test.png, output.png) lies beside it.")
+    typer.echo(f"Written to {out}.")

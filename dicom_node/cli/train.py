@@ -1,0 +1,198 @@
+"""`covid-xnet train`: train the networks on a corpus of one's own. Needs the extra `train`."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dicom_node.errors import NodeError
+from dicom_node.roles import ONE_THREAD
+
+ManifestOption = Annotated[
+    Path,
+    typer.Option(
+        "--manifest",
+        exists=True,
+        dir_okay=False,
+        help="CSV with the columns file, label, patient_id, source_key and lung_mask; paths relative to it.",
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder that gets weights and manifest.json.")]
+CacheOption = Annotated[Path, typer.Option("--cache", help="Folder for what is computed once.")]
+VersionOption = Annotated[str, typer.Option("--version", help="Version that the weights will carry.")]
+DataOption = Annotated[str, typer.Option("--data", help="What they are trained on, in words, for the manifest.")]
+EpochsOption = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training set.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, help="Train the networks on a corpus of your own (extra `train`).")
+    group.command("reference")(reference)
+    group.command("ribs")(ribs)
+    group.command("lungs")(lungs)
+    group.command("classifier")(classifier)
+    app.add_typer(group, name="train")
+
+
+@contextmanager
+def training(description: str) -> Iterator[Callable[[int], Callable[..., None]]]:
+    """Set TensorFlow up, show progress, and turn errors of the corpus into errors of the node."""
+    os.environ.update({**ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""})
+    try:
+        import tensorflow as tf
+    except ModuleNotFoundError:
+        raise NodeError(
+            "TensorFlow is not installed.", hint="Install the extra: pip install 'covid-xnet[train]'."
+        ) from None
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from models.registry import WeightsMismatch
+    from pipeline.training.corpus import BadCorpus
+
+    tf.config.threading.set_intra_op_parallelism_threads(len(os.sched_getaffinity(0)))
+    console = Console(stderr=True)
+    try:
+        with Progress(console=console, disable=not console.is_terminal) as progress:
+
+            def begin(total: int) -> Callable[..., None]:
+                task = progress.add_task(description, total=total)
+                return lambda count=1: progress.advance(task, count)
+
+            yield begin
+    except (BadCorpus, WeightsMismatch) as e:
+        raise NodeError(f"{e}.") from e
+
+
+def _report(name: str, metrics: dict[str, float]) -> None:
+    typer.echo(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
+
+
+def reference(manifest: ManifestOption, out: Annotated[Path, typer.Option("--out", help="The .npy file.")]) -> None:
+    """Average the histograms of normal radiographs into the reference of histogram matching.
+
+    Example: covid-xnet train reference --manifest corpus/manifest.csv --out pipeline/reference.npy
+    """
+    with training("Averaging"):
+        import numpy as np
+
+        from pipeline.training.corpus import read_corpus
+        from pipeline.training.reference import average_histogram
+
+        np.save(out, average_histogram(read_corpus(manifest)))
+
+
+def lungs(
+    manifest: ManifestOption,
+    out: OutOption,
+    version: VersionOption,
+    data: DataOption,
+    epochs: EpochsOption = 14,
+) -> None:
+    """Train the lung U-Net on the radiographs that have a mask.
+
+    Example: covid-xnet train lungs --manifest corpus/manifest.csv --out weights --version 1.0.0 --data "Our masks"
+    """
+    with training("Lung U-Net") as begin:
+        from pipeline.training.corpus import read_corpus
+        from pipeline.training.export import publish
+        from pipeline.training.lungs import fit, lessons
+
+        samples = [sample for sample in read_corpus(manifest) if sample.lung_mask]
+        if not samples:
+            raise NodeError(f"{manifest} names no lung masks.", hint="Fill the column lung_mask.")
+        network, metrics = fit(samples, lessons(samples), epochs=epochs, callbacks=[_ticking(begin(epochs))])
+        publish(network, out, name="lung_unet", title="Lung U-Net", version=version, data=data, metrics=metrics)
+        _report("lung_unet", metrics)
+
+
+def ribs(
+    manifest: ManifestOption,
+    out: OutOption,
+    version: VersionOption,
+    data: DataOption,
+    teacher: Annotated[Path, typer.Option("--teacher", exists=True, help="Checkpoint of the published autoencoder.")],
+    cache: CacheOption = Path("cache"),
+    epochs: EpochsOption = 10,
+) -> None:
+    """Teach our rib suppression what the published autoencoder does.
+
+    Example: covid-xnet train ribs --manifest corpus/manifest.csv --teacher checkpoint --out weights --version 1.0.0 \
+--data "Ours"
+    """
+    with training("Rib suppression") as begin:
+        from pipeline.training.corpus import read_corpus
+        from pipeline.training.export import publish
+        from pipeline.training.ribs import choose, fit, lessons
+        from pipeline.training.teacher import BadCheckpoint, import_checkpoint
+
+        samples = choose(read_corpus(manifest))
+        try:
+            network = import_checkpoint(teacher)
+        except BadCheckpoint as e:
+            raise NodeError(f"{e}.") from e
+        pairs = lessons(samples, network, cache / "ribs", begin(len(samples)))
+        student, metrics = fit(samples, pairs, epochs=epochs, callbacks=[_ticking(begin(epochs))])
+        publish(
+            student, out, name="rib_suppression", title="Rib suppression", version=version, data=data, metrics=metrics
+        )
+        _report("rib_suppression", metrics)
+
+
+def classifier(
+    manifest: ManifestOption,
+    out: OutOption,
+    version: VersionOption,
+    data: DataOption,
+    recipe: Annotated[str, typer.Option("--recipe", help='"default" or "paper".')] = "default",
+    cache: CacheOption = Path("cache"),
+    epochs: EpochsOption = 10,
+    folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Of folds, weights and augmentation.")] = 0,
+) -> None:
+    """Train COVID-XNet: cross-validate by patient, judge on unseen archives, then train on all.
+
+    The lung and rib networks must be in the --out folder already.
+
+    Example: covid-xnet train classifier --manifest corpus/manifest.csv --out weights --version 1.0.0 --data "Ours"
+    """
+    with training("COVID-XNet") as begin:
+        from models.covid_xnet import with_activation_map
+        from pipeline.flow import RECIPES
+        from pipeline.training import classifier as science
+        from pipeline.training.corpus import read_corpus
+        from pipeline.training.export import publish
+        from pipeline.training.prepare import prepared
+
+        if recipe not in RECIPES:
+            raise typer.BadParameter(f"{recipe!r} is none of {', '.join(RECIPES)}.", param_hint="--recipe")
+        samples = science.choose(read_corpus(manifest))
+        targets = science.targets_of(samples)
+        if len(set(targets.tolist())) < 2:
+            raise NodeError(f"{manifest} has one class only.", hint="Add radiographs with label covid, and others.")
+        images = prepared(samples, RECIPES[recipe], out, cache, begin(len(samples)))
+        tick = begin((folds + len(science.UNSEEN) + 1) * epochs)
+        out_of_fold, metrics = science.cross_validate(samples, images, folds=folds, epochs=epochs, seed=seed, tick=tick)
+        metrics |= science.judge_unseen_archives(samples, images, epochs=epochs, seed=seed, tick=tick)
+        network = science.fit(images, targets, epochs=epochs, seed=seed, tick=tick)
+        point, more = science.operating_point(network, RECIPES[recipe], images, targets, out_of_fold)
+        publish(
+            with_activation_map(network),
+            out,
+            name="covid_xnet",
+            title="COVID-XNet",
+            version=version,
+            data=data,
+            metrics=metrics | more,
+            operating_point=point,
+        )
+        _report("covid_xnet", metrics | more)
+
+
+def _ticking(tick: Callable[[], None]) -> Any:
+    import keras
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tick())

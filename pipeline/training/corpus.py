@@ -1,0 +1,103 @@
+"""The radiographs that networks are trained on: a CSV manifest beside the image files."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import UnreadableRadiograph
+from pipeline.preprocess import working_frame
+from pipeline.radiograph import Gray, from_image
+
+MAXIMUM_PIXELS = 100_000_000
+
+
+class Label(StrEnum):
+    """What a radiograph shows, as its archive says."""
+
+    COVID = "covid"
+    NORMAL = "normal"
+    PNEUMONIA = "pneumonia"
+    OTHER = "other"
+    UNLABELLED = "unlabelled"
+
+
+class BadCorpus(Exception):
+    """A manifest that cannot be used; the message names the row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One radiograph of the corpus. `lung_mask` is None where nobody has drawn one."""
+
+    file: Path
+    label: Label
+    patient: str
+    archive: str
+    lung_mask: Path | None
+
+    def frame(self) -> Gray:
+        """The radiograph on the working frame; raises BadCorpus if it cannot be read."""
+        try:
+            return working_frame(from_image(self.file, maximum_pixels=MAXIMUM_PIXELS).pixels)
+        except UnreadableRadiograph as e:
+            raise BadCorpus(f"{self.file}: {e}") from e
+
+    def mask(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """The share of lung in each pixel of a frame of `shape`: float32, [0, 1]; raises BadCorpus if there is none."""
+        drawn = cv2.imread(str(self.lung_mask), cv2.IMREAD_GRAYSCALE) if self.lung_mask else None
+        if drawn is None:
+            raise BadCorpus(f"{self.file} has no readable lung mask")
+        lungs = (drawn > 127).astype(np.float32)
+        resized: NDArray[np.float32] = cv2.resize(lungs, shape[::-1], interpolation=cv2.INTER_AREA)
+        return resized
+
+
+def read_corpus(manifest: Path) -> list[Sample]:
+    """Read a manifest: CSV with the columns file, label, patient_id, source_key and, if masks exist, lung_mask.
+
+    Paths are relative to the manifest; laterals (view L) are left out. Raises BadCorpus that names the first bad row.
+    """
+    samples = []
+    try:
+        with manifest.open(newline="", encoding="utf-8") as file:
+            for number, row in enumerate(csv.DictReader(file), start=2):
+                if row.get("view") == "L":
+                    continue
+                samples.append(_sample(manifest.parent, row, f"{manifest}, row {number}"))
+    except OSError as e:
+        raise BadCorpus(f"{manifest} cannot be read: {e.strerror}") from e
+    if not samples:
+        raise BadCorpus(f"{manifest} has no frontal radiographs")
+    return samples
+
+
+def _sample(folder: Path, row: dict[str, str], where: str) -> Sample:
+    missing = [name for name in ("file", "label", "patient_id", "source_key") if not row.get(name)]
+    if missing:
+        raise BadCorpus(f"{where}: {', '.join(missing)} missing")
+    if row["label"] not in set(Label):
+        raise BadCorpus(f"{where}: label {row['label']!r} is none of {', '.join(Label)}")
+    mask = folder / row["lung_mask"] if row.get("lung_mask") else None
+    for path in (folder / row["file"], mask):
+        if path is not None and not path.is_file():
+            raise BadCorpus(f"{where}: {path} does not exist")
+    return Sample(
+        file=folder / row["file"],
+        label=Label(row["label"]),
+        patient=row["patient_id"],
+        archive=row["source_key"],
+        lung_mask=mask,
+    )
+
+
+def held_out(samples: Sequence[Sample], one_in: int) -> NDArray[np.bool_]:
+    """Which samples belong to held-out patients: about one in `one_in`, the same in every run."""
+    import zlib
+
+    return np.array([zlib.crc32(sample.patient.encode()) % one_in == 0 for sample in samples])

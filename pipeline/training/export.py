@@ -1,0 +1,74 @@
+"""Bring a trained network into a registry: its Keras file for further training, its OpenVINO files for serving."""
+
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+import numpy as np
+import openvino
+
+from models.registry import MANIFEST, Entry, OperatingPoint, Registry, sha256
+from models.serving import Network
+
+PARITY = 1e-5
+"""Largest difference between Keras and OpenVINO, relative to the largest output where that exceeds 1."""
+
+
+class ParityBroken(Exception):
+    """An exported network computes something else than the one it was made of."""
+
+
+def publish(
+    network: keras.Model,
+    folder: Path,
+    *,
+    name: str,
+    title: str,
+    version: str,
+    data: str,
+    metrics: Mapping[str, float],
+    operating_point: OperatingPoint | None = None,
+) -> Entry:
+    """Write `network` as `name`.keras, .xml and .bin into `folder` and enter it in the manifest there.
+
+    Raises ParityBroken if the exported network differs from the Keras one by more than 1e-5.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    side = network.inputs[0].shape[1]
+    network.save(folder / f"{name}.keras")
+    with warnings.catch_warnings():
+        # The converter calls the network with a tuple, which Keras remarks upon.
+        warnings.filterwarnings("ignore", message="The structure of `inputs`")
+        exported = openvino.convert_model(network, input=[1, side, side, 1])
+    openvino.save_model(exported, folder / f"{name}.xml", compress_to_fp16=False)
+    difference = parity(network, folder / f"{name}.xml")
+    if difference > PARITY:
+        raise ParityBroken(f"{name}: OpenVINO differs from Keras by {difference:.1e}")
+    registry = Registry.load(folder) if (folder / MANIFEST).exists() else Registry(folder=folder)
+    entry = Entry(
+        name=name,
+        title=title,
+        version=version,
+        trained=datetime.now(UTC).date().isoformat(),
+        side=side,
+        files={file: sha256(folder / file) for file in (f"{name}.keras", f"{name}.xml", f"{name}.bin")},
+        data=data,
+        metrics={key: round(value, 4) for key, value in metrics.items()},
+        operating_point=operating_point,
+    )
+    registry.with_entry(entry)
+    return entry
+
+
+def parity(network: keras.Model, exported: Path, seed: int = 0) -> float:
+    """Largest difference between a Keras network and its export on a random image, relative to outputs above 1."""
+    side = network.inputs[0].shape[1]
+    image = np.random.default_rng(seed).random((1, side, side, 1), dtype=np.float32)
+    ours = network(image, training=False)
+    expected = [np.asarray(output) for output in (ours if isinstance(ours, list | tuple) else [ours])]
+    return max(
+        float(np.max(np.abs(a - b))) / max(1.0, float(np.max(np.abs(a))))
+        for a, b in zip(expected, Network(exported)(image), strict=True)
+    )

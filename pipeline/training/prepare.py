@@ -1,0 +1,73 @@
+"""Prepare a corpus for the classifier once per recipe and networks, on all cores."""
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.registry import Registry
+from models.serving import Network
+from pipeline.flow import prepare
+from pipeline.preprocess import Recipe
+from pipeline.radiograph import Radiograph, from_image
+from pipeline.training.corpus import MAXIMUM_PIXELS, Sample
+
+_CHUNK = 64
+
+
+def prepared(
+    samples: Sequence[Sample], recipe: Recipe, weights: Path, cache: Path, tick: Callable[[int], None]
+) -> NDArray[np.uint8]:
+    """What the classifier sees of each sample: uint8 (N, side, side), 0 to 255 for [0, 1].
+
+    weights: folder with the lung and rib networks. cache: folder that keeps the result, by the digest of all that it
+    depends on. `tick` gets the number of samples that were done. Raises BadCorpus and WeightsMismatch.
+    """
+    registry = Registry.load(weights)
+    networks = [str(registry.file(name, ".xml")) for name in ("lung_unet", "rib_suppression")]
+    digests = [registry.entries[name].files[f"{name}.bin"] for name in ("lung_unet", "rib_suppression")]
+    files = [str(sample.file.name) for sample in samples]
+    key = hashlib.sha256("\n".join([recipe.digest(), *digests, *files]).encode()).hexdigest()[:16]
+    file = cache / f"{recipe.name}-{key}.npy"
+    if file.exists():
+        tick(len(samples))
+        return np.asarray(np.load(file))
+    cache.mkdir(parents=True, exist_ok=True)
+    chunks = [samples[i : i + _CHUNK] for i in range(0, len(samples), _CHUNK)]
+    images = []
+    # OpenVINO and TensorFlow do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, _load, (networks, recipe)) as pool:
+        for part in pool.map(_prepare, chunks):
+            images.append(part)
+            tick(len(part))
+    array = np.concatenate(images)
+    temporary = file.with_suffix(".part.npy")
+    np.save(temporary, array)
+    temporary.rename(file)
+    return array
+
+
+_worker: tuple[Network, Network, Recipe] | None = None
+"""The networks of a worker process, loaded once when it starts."""
+
+
+def _load(networks: Sequence[str], recipe: Recipe) -> None:
+    global _worker
+    _worker = Network(Path(networks[0])), Network(Path(networks[1])), recipe
+
+
+def _prepare(samples: Sequence[Sample]) -> NDArray[np.uint8]:
+    assert _worker is not None
+    lungs, ribs, recipe = _worker
+    images = []
+    for sample in samples:
+        radiograph: Radiograph = from_image(sample.file, maximum_pixels=MAXIMUM_PIXELS)
+        image = prepare(radiograph, lungs=lungs, ribs=ribs, recipe=recipe, stages={}).image
+        images.append(np.rint(image * 255).astype(np.uint8))
+    return np.stack(images)
