@@ -4,12 +4,14 @@ import struct
 from typing import Final
 
 from pydicom import DataElement, Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 CONVERSION_ERRORS: Final = (
     ArithmeticError,
     AttributeError,
+    BytesLengthException,
     LookupError,
     OSError,
     RuntimeError,
