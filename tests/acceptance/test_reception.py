@@ -1,0 +1,518 @@
+"""The listener on real sockets: what a peer is answered, and what is durable then."""
+
+import shutil
+import signal
+import socket
+import sqlite3
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
+from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification
+
+from dicom_node.journey.database import open_engine, prepare
+from dicom_node.journey.queue import JourneyQueue
+from dicom_node.reception.listener import Listener
+from dicom_node.settings import Settings
+from dicom_node.spool import Spool
+from dicom_node.wire import RADIOGRAPHS, RESULTS, TRANSFER_SYNTAXES
+from tests.phantom import as_bytes, encapsulated, make_cr, make_dx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    settings: Settings
+    port: int
+    spool: Spool
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with sqlite3.connect(self.settings.data_dir / "covid-xnet.sqlite") as database:
+            return database.execute(query).fetchall()
+
+    @property
+    def files(self) -> list[Path]:
+        """All that lies in the spool, kept or on its way."""
+        return [path for path in self.spool.root.rglob("*") if path.is_file()]
+
+
+def settings_in(folder: Path, **changes: Any) -> Settings:
+    return Settings(
+        **{"data_dir": folder / "data", "port": 0, "minimum_free_megabytes": 0, "network_timeout": 5, **changes}
+    )
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with an empty database, made once, for the migrations take longer than the tests."""
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare(settings_in(folder))
+    return folder / "data"
+
+
+@pytest.fixture
+def start(tmp_path: Path, prepared: Path) -> Iterator[Any]:
+    running: list[tuple[Listener, JourneyQueue]] = []
+
+    def begin(**changes: Any) -> Node:
+        settings = settings_in(tmp_path, **changes)
+        shutil.copytree(prepared, settings.data_dir)
+        spool = Spool(settings.spool_dir, minimum_free_bytes=int(settings.minimum_free_megabytes * 1e6))
+        queue = JourneyQueue(settings)
+        listener = Listener(settings, queue, spool)
+        listener.__enter__()
+        running.append((listener, queue))
+        return Node(settings=settings, port=listener.port, spool=spool)
+
+    yield begin
+    for listener, queue in running:
+        listener.__exit__(None, None, None)
+        queue.close()
+
+
+def associate(
+    node: Node, *, calling: str = "MODALITY", called: str = "COVIDXNET", syntax: UID = ExplicitVRLittleEndian
+) -> Association:
+    entity = AE(ae_title=calling)
+    entity.add_requested_context(Verification)
+    for sop_class in (*RADIOGRAPHS, *RESULTS):
+        entity.add_requested_context(sop_class, syntax)
+    return entity.associate("127.0.0.1", node.port, ae_title=called)
+
+
+def send(node: Node, dataset: Dataset) -> Dataset:
+    association = associate(node, syntax=dataset.file_meta.TransferSyntaxUID)
+    assert association.is_established
+    answer: Dataset = association.send_c_store(dataset)
+    association.release()
+    return answer
+
+
+def send_as(node: Node, dataset: Dataset, *, sop_instance_uid: str, cut: int | None = None) -> int:
+    """C-STORE with a UID in the command that pynetdicom would not send by itself; returns the status."""
+    association = associate(node)
+    request = C_STORE()
+    request.MessageID = 1
+    request.AffectedSOPClassUID = dataset.SOPClassUID
+    request.AffectedSOPInstanceUID = sop_instance_uid
+    request.Priority = 2
+    body = encode(dataset, False, True)
+    assert body is not None
+    request.DataSet = BytesIO(body[:cut])
+    context = next(c for c in association.accepted_contexts if c.abstract_syntax == dataset.SOPClassUID)
+    association._reactor_checkpoint.clear()
+    association.dimse.send_msg(request, context.context_id)
+    _, answer = association.dimse.get_msg(block=True)
+    association._reactor_checkpoint.set()
+    association.release()
+    assert answer is not None
+    status: int = answer.Status
+    return status
+
+
+def assert_serves(node: Node) -> None:
+    assert send(node, make_cr()).Status == 0x0000
+
+
+def test_an_acknowledged_frontal_chest_is_in_the_spool_the_ledger_and_the_queue(start: Any) -> None:
+    node = start()
+    source = make_cr()
+
+    assert send(node, source).Status == 0x0000
+
+    (file,) = node.files
+    assert dcmread(file).PixelData == source.PixelData
+    assert node.rows("select sop_instance_uid, digest, accepted, view, calling_ae from received") == [
+        (source.SOPInstanceUID, file.stem, 1, "PA", "MODALITY")
+    ]
+    assert node.rows("select name, status from workflow_status") == [("read_radiograph", "ENQUEUED")]
+
+
+def test_a_lateral_view_is_recorded_but_never_queued(start: Any) -> None:
+    node = start()
+
+    assert send(node, make_dx(view="LL")).Status == 0x0000
+
+    assert node.rows("select accepted, reason from received") == [(0, "lateral view")]
+    assert node.rows("select * from workflow_status") == []
+
+
+def test_real_radiographs_are_received_as_they_are(start: Any) -> None:
+    node = start()
+    for name in ("RG1_UNCR.dcm", "RG1_J2KR.dcm", "RG3_UNCR.dcm"):
+        assert send(node, dcmread(str(get_testdata_file(name)))).Status == 0x0000
+
+    assert node.rows("select accepted, reason from received order by rowid") == [
+        (1, ""),
+        (1, ""),
+        (0, "not a chest"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless],
+)
+def test_an_object_is_kept_in_the_transfer_syntax_in_which_it_came(start: Any, syntax: UID) -> None:
+    node = start()
+
+    assert send(node, make_cr(syntax=syntax)).Status == 0x0000
+
+    (file,) = node.files
+    assert dcmread(file).file_meta.TransferSyntaxUID == syntax
+    assert node.rows("select transfer_syntax_uid from received") == [(syntax,)]
+
+
+@pytest.mark.parametrize("sop_class", RADIOGRAPHS)
+def test_every_transfer_syntax_is_accepted_for_every_radiograph(start: Any, sop_class: UID) -> None:
+    node = start()
+    entity = AE()
+    # One context for each, for of a context with many the acceptor takes one.
+    entity.requested_contexts = [build_context(sop_class, syntax) for syntax in TRANSFER_SYNTAXES]
+
+    association = entity.associate("127.0.0.1", node.port, ae_title="COVIDXNET")
+
+    assert [context.transfer_syntax[0] for context in association.accepted_contexts] == list(TRANSFER_SYNTAXES)
+    association.release()
+
+
+def test_the_same_object_sent_twice_is_recorded_once(start: Any) -> None:
+    node = start()
+    source = make_cr()
+
+    assert [send(node, source).Status, send(node, source).Status] == [0, 0]
+
+    assert len(node.files) == 1
+    assert node.rows("select times_received from received") == [(2,)]
+    assert len(node.rows("select * from workflow_status")) == 1
+
+
+def test_verification_is_answered(start: Any) -> None:
+    association = associate(start())
+
+    assert association.send_c_echo().Status == 0x0000
+    association.release()
+
+
+def test_strangers_are_rejected_by_the_titles_they_call_with_and_call(start: Any) -> None:
+    node = start(calling_aes=("CR1", "ROUTER"))
+
+    stranger = associate(node, calling="STRANGER")
+    assert stranger.is_rejected
+    # PS3.8 9.3.4: rejected-permanent, by the service user, calling AE title not recognised.
+    assert (stranger.acceptor.primitive.result, stranger.acceptor.primitive.diagnostic) == (1, 3)
+    lost = associate(node, calling="CR1", called="OTHER")
+    assert lost.is_rejected
+    assert (lost.acceptor.primitive.result, lost.acceptor.primitive.diagnostic) == (1, 7)
+    known = associate(node, calling="ROUTER")
+    assert known.is_established
+    known.release()
+
+
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        (make_cr(extra={"Rows": 100}), 0xA900),
+        (make_cr(extra={"Rows": None}), 0xA900),
+        (make_cr(extra={"PixelData": None}), 0xA900),
+        (encapsulated(make_cr(extra={"Rows": 65535, "Columns": 65535}), b"\xff\x4f\xff\x51", JPEG2000), 0xA900),
+    ],
+    ids=["lying Rows", "no Rows", "no pixels", "bomb"],
+)
+def test_a_refused_object_gets_its_status_and_a_record_and_the_next_is_served(
+    start: Any, source: Dataset, status: int
+) -> None:
+    node = start()
+
+    answer = send(node, source)
+
+    assert answer.Status == status
+    assert 0 < len(answer.ErrorComment) <= 64
+    assert node.rows("select sop_instance_uid, status from rejected") == [(source.SOPInstanceUID, status)]
+    assert node.files == []
+    assert_serves(node)
+
+
+def test_a_truncated_data_set_is_not_understood(start: Any) -> None:
+    node = start()
+    source = make_cr()
+
+    assert send_as(node, source, sop_instance_uid=source.SOPInstanceUID, cut=-1000) == 0xC000
+
+    assert node.files == []
+    assert_serves(node)
+
+
+@pytest.mark.parametrize("uid", ["../../../tmp/evil", "1.2/3", "1.2.3.4"])
+def test_a_command_with_another_uid_than_its_data_set_does_not_match_and_names_no_file(start: Any, uid: str) -> None:
+    node = start()
+
+    assert send_as(node, make_cr(), sop_instance_uid=uid) == 0xA900
+
+    assert node.files == []
+    assert node.rows("select sop_instance_uid from rejected") == [(uid,)]
+    assert_serves(node)
+
+
+def test_a_low_disk_makes_the_sender_keep_the_object(start: Any) -> None:
+    node = start(minimum_free_megabytes=1e12)
+
+    assert send(node, make_cr()).Status == 0xA700
+
+    assert node.files == []
+
+
+def test_an_object_above_the_size_limit_is_refused(start: Any) -> None:
+    node = start(maximum_object_megabytes=0.1)
+
+    assert send(node, make_cr()).Status == 0xA900
+
+    assert node.files == []
+
+
+def test_a_database_that_cannot_take_the_object_makes_the_sender_keep_it(start: Any) -> None:
+    node = start()
+    with open_engine(node.settings).begin() as connection:
+        connection.exec_driver_sql("alter table received rename to elsewhere")
+
+    assert send(node, make_cr()).Status == 0xA700
+
+    with open_engine(node.settings).begin() as connection:
+        connection.exec_driver_sql("alter table elsewhere rename to received")
+    assert_serves(node)
+
+
+def wait_until(condition: Any, seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def half_a_store(node: Node, source: Dataset) -> Association:
+    """Begin a C-STORE and send the command and a part of the data set only."""
+    association = associate(node)
+    context = next(c for c in association.accepted_contexts if c.abstract_syntax == source.SOPClassUID)
+    association._reactor_checkpoint.clear()
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    request.DataSet = BytesIO(encode(source, False, True) or b"")
+    message = C_STORE_RQ()
+    message.primitive_to_message(request)
+    pieces = list(message.encode_msg(context.context_id, 16382))
+    for piece in pieces[: len(pieces) // 2]:
+        association.dul.send_pdu(piece)
+    wait_until(lambda: any(path.suffix == ".part" for path in node.files))
+    return association
+
+
+def test_a_peer_that_aborts_in_the_middle_of_a_store_leaves_nothing(start: Any) -> None:
+    node = start()
+
+    half_a_store(node, make_cr()).abort()
+
+    wait_until(lambda: node.files == [])
+    assert node.rows("select * from received") == []
+    assert_serves(node)
+
+
+def test_a_peer_that_vanishes_in_the_middle_of_a_store_leaves_nothing(start: Any) -> None:
+    node = start()
+    association = half_a_store(node, make_cr())
+
+    association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+
+    wait_until(lambda: node.files == [])
+    assert_serves(node)
+    association.kill()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\nHost: node\r\n\r\n",
+        b"\x01\x00\xff\xff\xff\xff" + b"A" * 1000,
+        b"\x04\x00" + struct.pack(">L", 20) + b"\x00" * 20,
+        b"\x00" * 5000,
+        b"\x01",
+    ],
+    ids=["http", "four gigabytes", "data first", "zeros", "one byte"],
+)
+def test_garbage_ends_its_connection_only(start: Any, garbage: bytes) -> None:
+    node = start()
+
+    with socket.create_connection(("127.0.0.1", node.port)) as stranger:
+        stranger.sendall(garbage)
+        stranger.shutdown(socket.SHUT_WR)
+        stranger.settimeout(5)
+        with suppress(ConnectionResetError):
+            while stranger.recv(4096):
+                pass
+
+    assert_serves(node)
+
+
+def test_a_command_set_of_garbage_ends_its_association_only(start: Any) -> None:
+    node = start()
+    association = associate(node)
+    piece = P_DATA()
+    piece.presentation_data_value_list = [[association.accepted_contexts[0].context_id, b"\x03" + b"\xfe" * 100]]
+    association.dul.send_pdu(piece)
+
+    wait_until(lambda: not association.is_established)
+    assert_serves(node)
+
+
+def test_many_associations_in_a_row_leave_no_thread_behind(start: Any) -> None:
+    node = start()
+    association = associate(node)
+    association.release()
+    before = psutil.Process().num_fds()
+
+    for _ in range(30):
+        association = associate(node)
+        assert association.send_c_echo().Status == 0
+        association.release()
+
+    assert_serves(node)
+    wait_until(lambda: psutil.Process().num_fds() <= before + 5)
+
+
+def run_listener(settings: Settings) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dicom_node.roles", "listen", "listener"],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "COVIDXNET_PORT": str(settings.port),
+            "COVIDXNET_DATA_DIR": str(settings.data_dir),
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def process(tmp_path: Path, prepared: Path) -> Iterator[tuple[Node, subprocess.Popen[str]]]:
+    settings = settings_in(tmp_path).model_copy(update={"port": free_port()})
+    shutil.copytree(prepared, settings.data_dir)
+    listener = run_listener(settings)
+    assert listener.stderr is not None
+    line = listener.stderr.readline()
+    assert "event=listening" in line, line
+    yield (
+        Node(settings=settings, port=settings.port, spool=Spool(settings.spool_dir, minimum_free_bytes=0)),
+        listener,
+    )
+    if listener.poll() is None:
+        listener.kill()
+    listener.communicate()
+
+
+def test_the_listener_process_is_small_and_ends_cleanly_with_sigterm(
+    process: tuple[Node, subprocess.Popen[str]],
+) -> None:
+    node, listener = process
+    assert_serves(node)
+    memory = psutil.Process(listener.pid).memory_info().rss / 1e6
+    print(f"listener RSS {memory:.1f} MB")
+    assert memory < 100
+
+    listener.send_signal(signal.SIGTERM)
+
+    assert listener.wait(10) == 0
+
+
+def test_a_store_that_runs_when_sigterm_comes_is_answered(process: tuple[Node, subprocess.Popen[str]]) -> None:
+    node, listener = process
+    association = associate(node)
+    source = make_cr(size=(3000, 3000))
+    answers: list[Dataset] = []
+    thread = threading.Thread(target=lambda: answers.append(association.send_c_store(source)))
+    thread.start()
+    wait_until(lambda: any(path.suffix == ".part" for path in node.files))
+    listener.send_signal(signal.SIGTERM)
+    thread.join(15)
+
+    assert listener.wait(15) == 0
+    assert answers[0].Status == 0x0000
+    assert len(node.rows("select * from received where accepted")) == 1
+
+
+def test_no_patient_identity_is_logged(process: tuple[Node, subprocess.Popen[str]]) -> None:
+    node, listener = process
+    long_name = "MUSTERMANN^" + "ERIKA" * 20
+    identity = {"PatientName": long_name, "PatientID": "P" * 70, "StudyDescription": long_name}
+    assert send(node, make_cr(extra=identity)).Status == 0x0000
+    send(node, make_cr(extra={**identity, "Rows": 1}))
+    listener.send_signal(signal.SIGTERM)
+
+    _, log = listener.communicate(timeout=10)
+
+    assert "event=received" in log
+    assert "event=refused" in log
+    assert "MUSTERMANN" not in log
+    assert "PPPP" not in log
+
+
+def test_the_listener_imports_nothing_that_reads_pixels() -> None:
+    program = (
+        "import dicom_node.reception.listener, sys;"
+        "heavy = 'tensorflow keras openvino onnxruntime highdicom cv2 skimage pipeline models'.split();"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", ["storescu", "dcmsend"])
+def test_dcmtk_sends_to_the_node(start: Any, tmp_path: Path, command: str) -> None:
+    program = shutil.which(command)
+    if program is None:
+        pytest.skip(f"{command} of dcmtk is not installed")
+    node = start()
+    frontal, lateral, lying = tmp_path / "1.dcm", tmp_path / "2.dcm", tmp_path / "3.dcm"
+    frontal.write_bytes(as_bytes(make_cr()))
+    lateral.write_bytes(as_bytes(make_dx(view="LL")))
+    lying.write_bytes(as_bytes(make_cr(extra={"Rows": 100})))
+
+    for file in (lying, frontal, lateral):
+        subprocess.run(
+            [program, "-aec", "COVIDXNET", "127.0.0.1", str(node.port), str(file)], capture_output=True, timeout=30
+        )
+
+    assert node.rows("select accepted, reason from received order by rowid") == [(1, ""), (0, "lateral view")]
+    assert node.rows("select status from rejected") == [(0xA900,)]
