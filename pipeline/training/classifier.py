@@ -51,18 +51,23 @@ def targets_of(samples: Sequence[Sample]) -> Targets:
     return np.array([int(sample.label is Label.COVID) for sample in samples])
 
 
+def class_weights(targets: Targets) -> NDArray[np.float64]:
+    """Weights with which both classes count the same; (2,)."""
+    counts = np.bincount(targets, minlength=len(CLASSES))
+    weights: NDArray[np.float64] = len(targets) / (len(CLASSES) * np.maximum(counts, 1))
+    return weights
+
+
 def fit(images: Images, targets: Targets, *, epochs: int, seed: int, tick: Callable[[], None]) -> keras.Model:
     """Train one classifier. Source: COVID-XNet, section 2.3: Adadelta, batches of 32, class weights, augmentation."""
     keras.utils.set_random_seed(seed)
     network = covid_xnet(side=images.shape[1])
     # Keras' own rate of 0.001 does not train; the paper's Keras had 1.0.
     network.compile(keras.optimizers.Adadelta(learning_rate=1.0), "sparse_categorical_crossentropy")
-    counts = np.bincount(targets, minlength=len(CLASSES))
     network.fit(
         _batches(images, targets, np.random.default_rng(seed)),
         steps_per_epoch=max(1, len(images) // BATCH),
         epochs=epochs,
-        class_weight={i: len(targets) / (len(CLASSES) * max(1, int(n))) for i, n in enumerate(counts)},
         verbose=0,
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tick())],
     )
@@ -144,12 +149,13 @@ def operating_point(
 
 def _batches(
     images: Images, targets: Targets, random: np.random.Generator
-) -> Iterator[tuple[NDArray[np.float32], Targets]]:
+) -> Iterator[tuple[NDArray[np.float32], Targets, NDArray[np.float64]]]:
+    weights = class_weights(targets)[targets]
     while True:
         order = random.permutation(len(images))
         for begin in range(0, max(1, len(order) - BATCH + 1), BATCH):
             chosen = order[begin : begin + BATCH]
-            yield np.stack([_vary(images[i], random) for i in chosen])[..., None], targets[chosen]
+            yield np.stack([_vary(images[i], random) for i in chosen])[..., None], targets[chosen], weights[chosen]
 
 
 def _vary(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.float32]:
