@@ -16,7 +16,7 @@ from pipeline.preprocess import Recipe
 from pipeline.training.corpus import Label, Sample
 
 BATCH: Final = 32
-_PER_ARCHIVE: Final = 1500
+_PER_ARCHIVE: Final = 600
 
 Images = NDArray[np.uint8]
 """What the classifier sees, uint8 (N, side, side)."""
@@ -36,7 +36,7 @@ UNSEEN: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = {
 
 
 def choose(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
-    """The labelled samples, at most 1500 of one archive and label, so that no archive drowns the others."""
+    """The labelled samples, at most 600 of one archive and label, so that no archive drowns the others."""
     random = np.random.default_rng(seed)
     chosen: list[Sample] = []
     labelled = [sample for sample in samples if sample.label is not Label.UNLABELLED]
