@@ -2,19 +2,14 @@
 
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dicom_node.cli.context import settings_of
 from dicom_node.errors import NodeError, PeerRefused
 from dicom_node.settings import Peer, Settings
-
-if TYPE_CHECKING:  # commands import what is large when they run: --help answers at once
-    from pydicom import Dataset
-    from pydicom.uid import UID
 
 PeerArgument = Annotated[
     str, typer.Argument(metavar="PEER", help="AET@host:port, or the AE title of a configured destination.")
@@ -74,73 +69,30 @@ def send(
     Examples: covid-xnet send COVIDXNET@127.0.0.1:11112 chest.dcm
               covid-xnet send PACS folder-of-radiographs/
     """
-    from pydicom.errors import InvalidDicomError
     from rich.console import Console
     from rich.progress import Progress
 
-    from dicom_node.returns.returner import Sender
-    from pipeline.errors import UnreadableRadiograph
+    from dicom_node.returns.sending import files_in, send_files
 
     settings = settings_of(ctx)
     target = _peer(peer, settings)
+    files = list(dict.fromkeys(files_in(paths)))
+    if not files:
+        raise typer.BadParameter("There are no files.", param_hint="PATH...")
     console = Console(stderr=True)
-    problems: dict[Path, str] = {}
-    kinds: dict[Path, tuple[UID, UID]] = {}
-    for file in _files(paths):
-        try:
-            kinds[file] = _kind(file)
-        except (InvalidDicomError, OSError, AttributeError, ValueError) as e:
-            problems[file] = f"is not a DICOM file that can be sent: {e}"
-    if kinds:
-        with (
-            Sender(target, kinds.values(), calling_ae=settings.ae_title, timeout=settings.network_timeout) as sender,
-            Progress(console=console, disable=not console.is_terminal or len(kinds) < 2) as progress,
-        ):
-            for file in progress.track(kinds, description="Sending"):
-                try:
-                    answer = sender.send(_object(file, settings))
-                except (UnreadableRadiograph, OSError, ValueError) as e:
-                    problems[file] = f"was not sent: {e}"
-                    continue
-                if not answer.delivered:
-                    problems[file] = f"was refused: {answer.in_words}"
-    for file, problem in problems.items():
-        sys.stderr.write(f"{file} {problem}\n")
-    total = len(kinds.keys() | problems.keys())
+    problems = 0
+    with Progress(console=console, disable=not console.is_terminal or len(files) < 2) as progress:
+        sending = send_files(
+            target,
+            files,
+            calling_ae=settings.ae_title,
+            timeout=settings.network_timeout,
+            maximum_pixels=int(settings.maximum_megapixels * 1e6),
+        )
+        for sent in progress.track(sending, total=len(files), description="Sending"):
+            if sent.problem:
+                problems += 1
+                sys.stderr.write(f"{sent.file} {sent.problem}\n")
     if problems:
-        raise NodeError(f"{target} did not take {len(problems)} of {total} files.", hint="The lines above say why.")
-    typer.echo(f"{target} took {total} files.")
-
-
-def _files(paths: list[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.is_file())
-        else:
-            yield path
-
-
-def _is_plain(file: Path) -> bool:
-    return file.suffix.lower() in (".png", ".jpg", ".jpeg")
-
-
-def _kind(file: Path) -> "tuple[UID, UID]":
-    from pydicom import dcmread
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    from dicom_node.wire import COMPUTED_RADIOGRAPHY
-
-    if _is_plain(file):
-        return COMPUTED_RADIOGRAPHY, ExplicitVRLittleEndian
-    meta = dcmread(file, specific_tags=["SOPClassUID"], stop_before_pixels=True)
-    return meta.SOPClassUID, meta.file_meta.TransferSyntaxUID
-
-
-def _object(file: Path, settings: Settings) -> "Dataset":
-    from pydicom import dcmread
-
-    from dicom_node.synthetic import wrap
-
-    if _is_plain(file):
-        return wrap(file, maximum_pixels=int(settings.maximum_megapixels * 1e6))
-    return dcmread(file)
+        raise NodeError(f"{target} did not take {problems} of {len(files)} files.", hint="The lines above say why.")
+    typer.echo(f"{target} took {len(files)} files.")

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
-from pipeline.flow import Networks, read
 from pydicom import dcmread
 from sqlalchemy.orm import Session
 
@@ -17,6 +16,7 @@ from dicom_node.results.shelf import ResultShelf
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 from pipeline.errors import UnreadableRadiograph
+from pipeline.flow import Networks, read
 from pipeline.radiograph import from_dicom
 from pipeline.reading import Reading
 

@@ -12,10 +12,10 @@ def read_journeys(settings: Settings, name: str) -> None:
     Raises pipeline.errors.WeightsMismatch if the weights are not those of the manifest.
     """
     import cv2
-    from pipeline.flow import load_networks
 
     from dicom_node.journey.reader import Reader
     from dicom_node.journey.workflow import register_reading
+    from pipeline.flow import load_networks
 
     cv2.setNumThreads(1)
     engine = open_engine(settings)

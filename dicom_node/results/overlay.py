@@ -1,13 +1,13 @@
 """The picture that goes back: the radiograph in grey, the heat map in its lungs, captions above and below it.
 
-    canvas
-    ┌──────────────────────────────┐
-    │ score, verdict, remarks      │  extends the canvas: no text covers anatomy
-    ├──────────────────────────────┤
-    │ radiograph, heat, lungs      │  upright, bright bone, not mirrored
-    ├──────────────────────────────┤
-    │ disclaimer, model, colour bar│
-    └──────────────────────────────┘
+canvas
+┌──────────────────────────────┐
+│ score, verdict, remarks      │  extends the canvas: no text covers anatomy
+├──────────────────────────────┤
+│ radiograph, heat, lungs      │  upright, bright bone, not mirrored
+├──────────────────────────────┤
+│ disclaimer, model, colour bar│
+└──────────────────────────────┘
 """
 
 from collections.abc import Sequence
