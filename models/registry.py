@@ -87,7 +87,7 @@ class Registry:
         """
         try:
             entries = [_entry(item) for item in json.loads((folder / MANIFEST).read_text("utf-8"))]
-        except (OSError, ValueError, TypeError, KeyError) as e:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
             raise WeightsMismatch(f"{folder / MANIFEST} cannot be read: {e}") from e
         return cls(folder=folder, entries={entry.name: entry for entry in entries})
 
@@ -110,7 +110,11 @@ class Registry:
 
     def verify(self, name: str) -> None:
         """Raise WeightsMismatch if a file of network `name` is missing or has another content."""
-        for file, expected in self.entries[name].files.items():
+        files = self.entries[name].files
+        for file in (f"{name}.xml", f"{name}.bin"):
+            if file not in files:
+                raise WeightsMismatch(f"{self.folder / MANIFEST} has no digest of {file}")
+        for file, expected in files.items():
             try:
                 found = sha256(self.folder / file)
             except OSError as e:
@@ -130,4 +134,4 @@ def _entry(item: dict[str, Any]) -> Entry:
     if point is not None:
         low, high = point["band"]
         point = OperatingPoint(**{**point, "classes": tuple(point["classes"]), "band": (low, high)})
-    return Entry(**item, operating_point=point)
+    return Entry(**{**item, "files": dict(item["files"])}, operating_point=point)
