@@ -50,7 +50,7 @@ def import_checkpoint(checkpoint: Path) -> keras.Model:
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         weights = [reader.get_tensor(name) for name in _TENSORS]
-    except (tf.errors.OpError, ValueError) as e:
+    except (tf.errors.OpError, ValueError, IndexError) as e:  # IndexError: the data end before a tensor does
         raise BadCheckpoint(f"{prefix} is no checkpoint with {', '.join(_TENSORS)}: {e}") from e
     try:
         return published_autoencoder(weights=weights)
