@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dicom_node.cli.context import settings_of
+from dicom_node.errors import ConfigurationError
 from dicom_node.settings import PREFIX, Settings
 
 
@@ -37,8 +38,12 @@ def show(
     values = {name: _plain(getattr(settings, name)) for name in Settings.model_fields}
     if settings.database_url:
         from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError
 
-        values["database_url"] = make_url(settings.database_url).render_as_string(hide_password=True)
+        try:
+            values["database_url"] = make_url(settings.database_url).render_as_string(hide_password=True)
+        except ArgumentError as e:
+            raise ConfigurationError(f"database_url cannot be used: {e}.") from None
     if as_json:
         typer.echo(json.dumps(values, indent=2))
     else:
