@@ -139,7 +139,9 @@ class Settings(BaseSettings):
         description="How often an object is offered to a destination that refuses it, before it is set aside.",
     )
     retry_seconds: float = Field(
-        default=5.0, gt=0, description="Wait after the first failed return; doubles each time, up to 5 minutes."
+        default=5.0,
+        gt=0,
+        description="Wait after the first failed return or postponed reading; doubles each time, up to a minute.",
     )
 
     @field_validator("destinations")
