@@ -55,6 +55,7 @@ def status(
         console.print(
             f"rejected {row['rejected_at']} from {row['calling_ae']}: 0x{row['status']:04X} {row['reason']}",
             style="red",
+            markup=False,  # a peer wrote part of it
         )
 
 
@@ -114,23 +115,25 @@ def _rejected(row: "RejectedObject") -> dict[str, Any]:
 def _table(objects: list[dict[str, Any]]) -> "Table":
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("received", "from", "SOP Instance UID", "gate", "reading", "returned"):
         table.add_column(heading, overflow="fold")
     for o in objects:
         reading = o["reading"]
-        gate = f"{o['view']} ({o['evidence']})" if o["accepted"] else f"[yellow]{o['reason']}[/]"
+        # Text: what peers wrote may look like markup.
+        gate = Text(f"{o['view']} ({o['evidence']})") if o["accepted"] else Text(o["reason"], "yellow")
         if reading is None:
-            said = "waiting" if o["journey"] else ""
+            said = Text("waiting" if o["journey"] else "")
         elif reading["failure"]:
-            said = f"[red]{reading['failure']}[/]"
+            said = Text(reading["failure"], "red")
         else:
-            said = f"{reading['score']:.3f} {reading['verdict']}"
+            said = Text(f"{reading['score']:.3f} {reading['verdict']}")
         returned = "\n".join(
             f"{r['kind']} {r['state']}{': ' if r['reason'] else ''}{r['reason']}" for r in o["returns"]
         )
-        table.add_row(o["received_at"][:19], o["calling_ae"], o["sop_instance_uid"], gate, said, returned)
+        table.add_row(o["received_at"][:19], Text(o["calling_ae"]), o["sop_instance_uid"], gate, said, Text(returned))
     return table
 
 
