@@ -87,7 +87,7 @@ def demo(
     console.print(_table(found))
     for s in sent:
         if s.problem:
-            console.print(f"{s.file} {s.problem}", style="yellow", markup=False)
+            console.print(f"{s.file} {s.problem}", style="yellow", markup=False, soft_wrap=True)
     for preview in (preview for outcome in found for preview in outcome.previews):
         console.print(f"Overlay: {preview}", highlight=False, soft_wrap=True)
     console.print(f"Ledger: covid-xnet -c {out / 'node' / 'covid-xnet.toml'} status", highlight=False, soft_wrap=True)

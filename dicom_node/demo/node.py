@@ -57,6 +57,16 @@ class RunningNode:
             return self.process.wait()
 
 
+def write_configuration(folder: Path, settings: Mapping[str, Any]) -> Path:
+    """Write the configuration of a node whose data lie in `folder`; returns the TOML file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "covid-xnet.toml"
+    values = {"data_dir": str(folder / "data"), **settings}
+    # A JSON string, number, boolean or list of strings is TOML, too.
+    file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))
+    return file
+
+
 @contextmanager
 def running_node(
     folder: Path, settings: Mapping[str, Any], *, role: tuple[str, ...] = ("run",)
@@ -67,11 +77,7 @@ def running_node(
     role: its command line; one that listens.
     Raises NodeError if it does not start.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    configuration = folder / "covid-xnet.toml"
-    values = {"data_dir": str(folder / "data"), **settings}
-    # A JSON string, number, boolean or list of strings is TOML, too.
-    configuration.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))
+    configuration = write_configuration(folder, settings)
     environment = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     environment[CONFIG_VARIABLE] = str(configuration)
     log = folder / "node.log"

@@ -57,12 +57,14 @@ class Orthanc:
             content: bytes = answer.read()
         return content
 
+    def instances(self) -> list[str]:
+        """Its own identifiers of all that it has stored."""
+        found: list[str] = json.loads(self.rest("/instances"))
+        return found
+
     def objects(self) -> list[Dataset]:
         """All that it has stored."""
-        return [
-            dcmread(BytesIO(self.rest(f"/instances/{instance}/file")))
-            for instance in json.loads(self.rest("/instances"))
-        ]
+        return [dcmread(BytesIO(self.rest(f"/instances/{instance}/file"))) for instance in self.instances()]
 
 
 @contextmanager
