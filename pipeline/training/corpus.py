@@ -65,13 +65,15 @@ def read_corpus(manifest: Path) -> list[Sample]:
     """
     samples = []
     try:
-        with manifest.open(newline="", encoding="utf-8") as file:
+        with manifest.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark before it
             for number, row in enumerate(csv.DictReader(file), start=2):
                 if row.get("view") == "L":
                     continue
                 samples.append(_sample(manifest.parent, row, f"{manifest}, row {number}"))
     except OSError as e:
         raise BadCorpus(f"{manifest} cannot be read: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise BadCorpus(f"{manifest} is not UTF-8") from e
     if not samples:
         raise BadCorpus(f"{manifest} has no frontal radiographs")
     return samples
@@ -97,7 +99,14 @@ def _sample(folder: Path, row: dict[str, str], where: str) -> Sample:
 
 
 def held_out(samples: Sequence[Sample], one_in: int) -> NDArray[np.bool_]:
-    """Which samples belong to held-out patients: about one in `one_in`, the same in every run."""
+    """Which samples belong to held-out patients: about one in `one_in`, the same in every run.
+
+    Raises BadCorpus if that leaves nobody to learn from or nobody to be judged on.
+    """
     import zlib
 
-    return np.array([zlib.crc32(sample.patient.encode()) % one_in == 0 for sample in samples])
+    out = np.array([zlib.crc32(sample.patient.encode()) % one_in == 0 for sample in samples])
+    if out.all() or not out.any():
+        patients = len({sample.patient for sample in samples})
+        raise BadCorpus(f"{patients} patients are too few to hold out one in {one_in}")
+    return out

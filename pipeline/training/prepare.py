@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from models.registry import Registry
 from models.serving import Network
+from pipeline.errors import UnreadableRadiograph
 from pipeline.flow import prepare
 from pipeline.preprocess import Recipe
 from pipeline.radiograph import Radiograph, from_image
-from pipeline.training.corpus import MAXIMUM_PIXELS, Sample
+from pipeline.training.corpus import MAXIMUM_PIXELS, BadCorpus, Sample
 
 _CHUNK = 64
 
@@ -67,7 +68,10 @@ def _prepare(samples: Sequence[Sample]) -> NDArray[np.uint8]:
     lungs, ribs, recipe = _worker
     images = []
     for sample in samples:
-        radiograph: Radiograph = from_image(sample.file, maximum_pixels=MAXIMUM_PIXELS)
-        image = prepare(radiograph, lungs=lungs, ribs=ribs, recipe=recipe, stages={}).image
+        try:
+            radiograph: Radiograph = from_image(sample.file, maximum_pixels=MAXIMUM_PIXELS)
+            image = prepare(radiograph, lungs=lungs, ribs=ribs, recipe=recipe, stages={}).image
+        except UnreadableRadiograph as e:
+            raise BadCorpus(f"{sample.file}: {e}") from e
         images.append(np.rint(image * 255).astype(np.uint8))
     return np.stack(images)

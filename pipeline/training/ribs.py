@@ -81,7 +81,7 @@ def fit(
     keras.utils.set_random_seed(seed)
     test = held_out(samples, 8)
     learning = [pair for pair, out in zip(pairs, test, strict=True) if not out]
-    steps = len(learning) * _PATCHES_OF_ONE // _BATCH
+    steps = max(1, len(learning) * _PATCHES_OF_ONE // _BATCH)
     network = rib_suppression()
     schedule = keras.optimizers.schedules.CosineDecay(3e-3, epochs * steps, alpha=0.01)
     network_for_patches = rib_suppression(side=_PATCH)
