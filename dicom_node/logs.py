@@ -2,8 +2,10 @@
 
 import logging
 import sys
+import warnings
 from typing import Final
 
+import pydicom.config
 import structlog
 
 from dicom_node.settings import LogFormat
@@ -12,7 +14,12 @@ log: Final[structlog.stdlib.BoundLogger] = structlog.stdlib.get_logger("covid-xn
 
 
 def set_up(log_format: LogFormat) -> None:
-    """Send our events, and the warnings of the libraries, through one formatter."""
+    """Send our events, and the errors of the libraries, through one formatter."""
+    # pydicom would quote each value that does not fit its VR, in warnings and in its log: maybe a patient's identity.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    logging.getLogger("pydicom").setLevel(logging.ERROR)
+    for library in ("pydicom", "highdicom"):
+        warnings.filterwarnings("ignore", module=library)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

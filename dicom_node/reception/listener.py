@@ -6,7 +6,6 @@ import time
 from types import TracebackType
 from typing import Final, Self
 
-import pydicom.config
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
@@ -97,8 +96,6 @@ def serve(settings: Settings) -> None:
 
     Raises ConfigurationError if the port cannot be bound, OutOfResources if the spool cannot be made.
     """
-    # It would log each value that does not fit its VR, and with it, maybe, a patient's identity.
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -22,7 +22,7 @@ from tests.conformance.validators import complaints
 from tests.peers.dcmtk import dcmsend, storescu
 from tests.peers.modality import Modality
 from tests.peers.pacs import ONE_OF_EACH, results_of, wait_for
-from tests.phantom import encapsulated, make_cr, make_dx
+from tests.phantom import PATIENT_ID, PATIENT_NAME, encapsulated, make_cr, make_dx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,7 @@ def test_frontal_radiographs_come_back_once_and_all_else_has_a_reason(hospital: 
         "jpeg_2000": make_cr(syntax=JPEG2000Lossless, seed=2),
         "jpeg_ls": make_dx(syntax=JPEGLSLossless, seed=3),
         "view_unknown": make_cr(view=None, seed=4),
+        "ill_formed": make_cr(seed=8, extra={"PatientBirthDate": "1960 SECRET", "PatientAge": "SECRET"}),
     }
     other = {
         "lateral": make_cr(view="LL", lateral=True),
@@ -95,6 +96,10 @@ def test_frontal_radiographs_come_back_once_and_all_else_has_a_reason(hospital: 
     assert len(everything) == len(frontal) + len(other) + 3
     returns = {(r["proof"], r["status"]) for o in everything for r in o["returns"]}
     assert returns == {("C-STORE status", 0x0000)}
+
+    log = hospital.node.log.read_text()
+    assert "event=started" in log
+    assert not [secret for secret in ("SECRET", PATIENT_NAME, PATIENT_ID, "CompressedSamples") if secret in log]
 
     for number, dataset in enumerate(got):
         path = hospital.folder / f"result-{number}.dcm"
