@@ -15,8 +15,8 @@ import pytest
 from models.registry import MANIFEST, Registry, WeightsMismatch
 from pipeline.flow import RECIPES, load_networks, read
 from pipeline.radiograph import Radiograph
+from tests.checkpoint import random_tensors, save_checkpoint
 from tests.phantom import chest_phantom
-from tests.unit.test_teacher import random_tensors, save_checkpoint
 
 PATIENTS = 12
 ARCHIVES = ("cohen", "bimcv")
@@ -100,7 +100,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     trained = Trained(
         manifest=draw_corpus(folder / "corpus"), weights=folder / "weights", cache=folder / "cache", said={}
     )
-    teacher = save_checkpoint(random_tensors(), folder / "teacher")
+    teacher = save_checkpoint(random_tensors(), folder / "teacher").parent
     for name, more in (
         ("lungs", ()),
         ("ribs", ("--teacher", teacher, "--cache", trained.cache)),
@@ -140,11 +140,8 @@ def test_the_manifest_says_how_the_networks_were_trained_and_measured(trained: T
     assert point is not None
     assert 0 <= point.band[0] <= point.threshold <= point.band[1] <= 1
     assert point.recipe_digest == RECIPES["paper"].digest()
-    for name, said in trained.said.items():
-        assert all(
-            metric in said
-            for metric in entries[{"lungs": "lung_unet", "ribs": "rib_suppression"}.get(name, "covid_xnet")].metrics
-        )
+    for entry, said in zip(entries.values(), trained.said.values(), strict=True):
+        assert [metric for metric in entry.metrics if metric not in said] == []
     # Strict JSON: without NaN.
     json.loads((trained.weights / MANIFEST).read_text("utf-8"), parse_constant=pytest.fail)
 
@@ -240,7 +237,7 @@ def test_a_damaged_radiograph_of_the_corpus_is_named(trained: Trained, tmp_path:
     assert str(load_networks(trained.weights).model) == "COVID-XNet 7.0"
 
 
-def test_wrong_usage_is_told_before_anything_is_imported(tmp_path: Path) -> None:
+def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:
     for arguments in (
         ("lungs", "--manifest", tmp_path / "nowhere.csv", "--out", tmp_path, "--version", "1", "--data", "x"),
         ("lungs", "--out", tmp_path),
