@@ -63,7 +63,7 @@ class OutOfResources(RetryLater):
 class PeerUnreachable(RetryLater):
     """No association with the peer, or it broke."""
 
-    hint = "Run `covid-xnet echo` against it; check AE title, host and port."
+    hint = "Check AE title, host and port, on both sides; `covid-xnet echo` tries the connection."
 
 
 class PeerRefused(RetryLater):

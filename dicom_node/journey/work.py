@@ -1,5 +1,6 @@
 """The two processes that work on journeys."""
 
+from dicom_node.errors import ConfigurationError
 from dicom_node.journey.database import open_engine
 from dicom_node.journey.engine import wait_for_the_end, working_on
 from dicom_node.journey.queue import READING_QUEUE, RETURN_QUEUE
@@ -9,17 +10,22 @@ from dicom_node.settings import Settings
 def read_journeys(settings: Settings, name: str) -> None:
     """Be a worker: read radiographs until SIGTERM.
 
-    Raises pipeline.errors.WeightsMismatch if the weights are not those of the manifest.
+    Raises ConfigurationError if the weights are not those of the manifest.
     """
     import cv2
 
     from dicom_node.journey.reader import Reader
     from dicom_node.journey.workflow import register_reading
+    from models.registry import WeightsMismatch
     from pipeline.flow import load_networks
 
     cv2.setNumThreads(1)
+    try:
+        networks = load_networks()
+    except WeightsMismatch as e:
+        raise ConfigurationError(f"{e}.", hint="Install the node again; `covid-xnet models verify` checks it.") from e
     engine = open_engine(settings)
-    register_reading(Reader(settings, engine, load_networks()), retry_seconds=settings.retry_seconds)
+    register_reading(Reader(settings, engine, networks), retry_seconds=settings.retry_seconds)
     with working_on(READING_QUEUE, name=name, settings=settings, engine=engine):
         wait_for_the_end()
 

@@ -4,7 +4,7 @@ from pydicom import Dataset
 from pynetdicom.events import Event
 
 from dicom_node.errors import DoesNotMatch, NodeError, NotUnderstood, OutOfResources
-from dicom_node.journey.queue import JourneyQueue, Received
+from dicom_node.journey.queue import JourneyQueue, Received, Recorded
 from dicom_node.logs import log
 from dicom_node.reception.attributes import text
 from dicom_node.reception.header import Header, read_header
@@ -71,7 +71,8 @@ class Receiver:
         log.info(
             "received",
             sop_instance_uid=received.sop_instance_uid,
-            accepted=received.accepted,
+            # Other content under a known UID is kept, but never read.
+            accepted=received.accepted and recorded is not Recorded.DIFFERENT,
             reason=received.reason,
             view=received.view,
             recorded=recorded.value,

@@ -8,6 +8,7 @@ from pydicom.uid import UID
 
 from dicom_node import __version__, concepts
 from dicom_node.results.identity import derive_device_uid
+from dicom_node.results.wording import DISCLAIMER
 from dicom_node.wire import NODE_MODEL_NAME
 from models.registry import ModelIdentity
 
@@ -70,5 +71,5 @@ def _processing(model: ModelIdentity) -> Dataset:
     item.Manufacturer, item.ManufacturerModelName = MANUFACTURER, NODE_MODEL_NAME
     item.SoftwareVersions = software_versions(model)
     item.DeviceSerialNumber = serial_number(model)
-    item.ContributionDescription = f"Read by {model.name} {model.version}. Investigational. Not for diagnosis."
+    item.ContributionDescription = f"Read by {model.name} {model.version}. {DISCLAIMER}"
     return item

@@ -11,6 +11,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_node import concepts
 from dicom_node.results.equipment import MANUFACTURER, coded, sign, software_versions
+from dicom_node.results.wording import DISCLAIMER
 from dicom_node.wire import NODE_MODEL_NAME
 from models.registry import ModelIdentity
 
@@ -108,10 +109,10 @@ def secondary_capture(
         image.LossyImageCompression = "00"
     image.DerivationDescription = (
         f"Class activation map of {model.name} {model.version} in colour over the radiograph, with captions above and "
-        "below. Investigational. Not for diagnosis."
+        f"below. {DISCLAIMER}"
     )
     image.SourceImageSequence = [_reference(header)]
-    image.ImageComments = "Investigational. Not for diagnosis."
+    image.ImageComments = DISCLAIMER
     _scale_spacing(image, header, enlargement)
     return image
 
