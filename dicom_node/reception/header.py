@@ -105,10 +105,11 @@ def is_uid(value: str) -> bool:
     return 1 <= len(value) <= 64 and value.isascii() and all(part.isdigit() for part in value.split("."))
 
 
-def read_header(path: Path, *, maximum_bytes: int, maximum_pixels: int) -> Header:
+def read_header(path: Path, *, maximum_bytes: int, maximum_pixels: int, scratch: Path | None = None) -> Header:
     """Read the header of a received DICOM file and check that it tells the truth about the rest.
 
     maximum_bytes: to which a deflated data set may grow. maximum_pixels: largest Rows x Columns of a radiograph.
+    scratch: folder in which a deflated data set is inflated; None: the system's for temporary files.
     Raises NotUnderstood if the file cannot be parsed or is truncated, nested too deep or too long; DoesNotMatch if
     it contradicts the C-STORE command (its file meta information), has UIDs that are none, or is a radiograph whose
     Rows, Columns and pixel data do not agree or that is too large; OutOfResources if the disk fails.
@@ -116,7 +117,7 @@ def read_header(path: Path, *, maximum_bytes: int, maximum_pixels: int) -> Heade
     """
     try:
         with path.open("rb") as file:
-            return _read(file, path.parent, maximum_bytes, maximum_pixels)
+            return _read(file, scratch, maximum_bytes, maximum_pixels)
     except RecursionError:
         raise NotUnderstood("Sequences are nested too deep.") from None
     except _PARSE_ERRORS as e:
@@ -125,7 +126,7 @@ def read_header(path: Path, *, maximum_bytes: int, maximum_pixels: int) -> Heade
         raise NotUnderstood("The data set cannot be parsed.") from e
 
 
-def _read(file: IO[bytes], folder: Path, maximum_bytes: int, maximum_pixels: int) -> Header:
+def _read(file: IO[bytes], scratch: Path | None, maximum_bytes: int, maximum_pixels: int) -> Header:
     stream = _Distrusting(file)
     stream.seek(_PREAMBLE_BYTES)
     meta = read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
@@ -133,7 +134,7 @@ def _read(file: IO[bytes], folder: Path, maximum_bytes: int, maximum_pixels: int
     if syntax != DeflatedExplicitVRLittleEndian:
         dataset, pixels = _read_data_set(stream, syntax)
     else:
-        with tempfile.TemporaryFile(dir=folder) as inflated:
+        with tempfile.TemporaryFile(dir=scratch) as inflated:
             _inflate(file, inflated, maximum_bytes)
             dataset, pixels = _read_data_set(_Distrusting(inflated), syntax)
     _compare_uids(dataset, meta)

@@ -63,6 +63,7 @@ class Receiver:
             arrival.temporary.path,
             maximum_bytes=int(self._settings.maximum_object_megabytes * 1e6),
             maximum_pixels=int(self._settings.maximum_megapixels * 1e6),
+            scratch=arrival.temporary.path.parent,
         )
         verdict = judge(header.dataset, self._settings)
         kept = self._spool.keep(arrival.temporary)
