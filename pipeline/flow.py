@@ -60,7 +60,7 @@ def load_networks(folder: Path | None = None) -> Networks:
     recipe = RECIPES.get(point.recipe)
     if recipe is None or recipe.digest() != point.recipe_digest:
         raise WeightsMismatch(f"covid_xnet {entry.version} was trained with another recipe {point.recipe!r}")
-    parts = [*(digest for e in registry.entries.values() for digest in e.files.values()), point.recipe_digest]
+    parts = [*(digest for name in files for digest in registry.entries[name].files.values()), point.recipe_digest]
     return Networks(
         lungs=Network(files["lung_unet"]),
         ribs=Network(files["rib_suppression"]),

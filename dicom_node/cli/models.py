@@ -90,7 +90,7 @@ def verify(folder: FolderOption = None) -> None:
 
 def import_rib_suppression(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", exists=True, help="Folder of the TensorFlow 1 checkpoint.")
+        Path, typer.Argument(metavar="CHECKPOINT", help="Folder or prefix of the TensorFlow 1 checkpoint.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder that gets the network and its manifest.")] = Path(
         "published-rib-suppression"
@@ -105,6 +105,9 @@ def import_rib_suppression(
     from dicom_node.cli.train import training
 
     with training("Importing"):
+        import numpy as np
+
+        from models.rib_suppression import PUBLISHED_SIDE
         from pipeline.training.export import publish
         from pipeline.training.teacher import BadCheckpoint, import_checkpoint, reproduce
 
@@ -122,6 +125,7 @@ def import_rib_suppression(
             title="Published rib suppression (Huynh)",
             version="1",
             data="As published at github.com/hmchuong/ML-BoneSuppression (MIT licence)",
+            example=np.tile(np.linspace(0, 1, PUBLISHED_SIDE, dtype=np.float32), (PUBLISHED_SIDE, 1)),
             metrics={} if found is None else {"example_differing_pixels": float(found.differing)},
         )
     typer.echo(f"{found}." if found else "No example (test.png, output.png) lies beside it.")

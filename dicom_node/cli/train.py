@@ -1,6 +1,7 @@
 """`covid-xnet train`: train the networks on a corpus of one's own. Needs the extra `train`."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,8 @@ def training(description: str) -> Iterator[Callable[[int], Callable[..., None]]]
     """Set TensorFlow up, show progress, and turn errors of the corpus into errors of the node."""
     os.environ.update({**ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""})
     try:
-        import tensorflow as tf
+        with _silence():
+            import tensorflow as tf
     except ModuleNotFoundError:
         raise NodeError(
             "TensorFlow is not installed.", hint="Install the extra: pip install 'covid-xnet[train]'."
@@ -65,6 +67,20 @@ def training(description: str) -> Iterator[Callable[[int], Callable[..., None]]]
             yield begin
     except (BadCorpus, WeightsMismatch) as e:
         raise NodeError(f"{e}.") from e
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep from the terminal what TensorFlow's native code writes there before it reads TF_CPP_MIN_LOG_LEVEL."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _report(name: str, metrics: dict[str, float]) -> None:
@@ -104,8 +120,18 @@ def lungs(
         samples = [sample for sample in read_corpus(manifest) if sample.lung_mask]
         if not samples:
             raise NodeError(f"{manifest} names no lung masks.", hint="Fill the column lung_mask.")
-        network, metrics = fit(samples, lessons(samples), epochs=epochs, callbacks=[_ticking(begin(epochs))])
-        publish(network, out, name="lung_unet", title="Lung U-Net", version=version, data=data, metrics=metrics)
+        pairs = lessons(samples)
+        network, metrics = fit(samples, pairs, epochs=epochs, callbacks=[_ticking(begin(epochs))])
+        publish(
+            network,
+            out,
+            name="lung_unet",
+            title="Lung U-Net",
+            version=version,
+            data=data,
+            metrics=metrics,
+            example=pairs[0][0],
+        )
         _report("lung_unet", metrics)
 
 
@@ -114,7 +140,9 @@ def ribs(
     out: OutOption,
     version: VersionOption,
     data: DataOption,
-    teacher: Annotated[Path, typer.Option("--teacher", exists=True, help="Checkpoint of the published autoencoder.")],
+    teacher: Annotated[
+        Path, typer.Option("--teacher", help="Checkpoint of the published autoencoder: its folder or prefix.")
+    ],
     cache: CacheOption = Path("cache"),
     epochs: EpochsOption = 10,
 ) -> None:
@@ -137,7 +165,14 @@ def ribs(
         pairs = lessons(samples, network, cache / "ribs", begin(len(samples)))
         student, metrics = fit(samples, pairs, epochs=epochs, callbacks=[_ticking(begin(epochs))])
         publish(
-            student, out, name="rib_suppression", title="Rib suppression", version=version, data=data, metrics=metrics
+            student,
+            out,
+            name="rib_suppression",
+            title="Rib suppression",
+            version=version,
+            data=data,
+            metrics=metrics,
+            example=pairs[0][0],
         )
         _report("rib_suppression", metrics)
 
@@ -160,6 +195,8 @@ def classifier(
     Example: covid-xnet train classifier --manifest corpus/manifest.csv --out weights --version 1.0.0 --data "Ours"
     """
     with training("COVID-XNet") as begin:
+        import numpy as np
+
         from models.covid_xnet import with_activation_map
         from pipeline.flow import RECIPES
         from pipeline.training import classifier as science
@@ -187,6 +224,7 @@ def classifier(
             version=version,
             data=data,
             metrics=metrics | more,
+            example=images[0].astype(np.float32) / 255,
             operating_point=point,
         )
         _report("covid_xnet", metrics | more)

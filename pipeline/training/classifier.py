@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from models.covid_xnet import CLASSES, covid_xnet, with_activation_map
 from models.registry import OperatingPoint
 from pipeline.preprocess import Recipe
-from pipeline.training.corpus import Label, Sample
+from pipeline.training.corpus import BadCorpus, Label, Sample
 
 BATCH: Final = 32
 _PER_ARCHIVE: Final = 600
@@ -69,6 +69,7 @@ def fit(images: Images, targets: Targets, *, epochs: int, seed: int, tick: Calla
         steps_per_epoch=max(1, len(images) // BATCH),
         epochs=epochs,
         verbose=0,
+        shuffle=False,
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tick())],
     )
     return network
@@ -85,10 +86,13 @@ def cross_validate(
 ) -> tuple[NDArray[np.float64], dict[str, float]]:
     """Score each sample by a network that saw none of its patient; returns the scores and the AUC over the folds.
 
-    Source: COVID-XNet, section 2.4.
+    Raises BadCorpus if a class has fewer patients than there are folds. Source: COVID-XNet, section 2.4.
     """
     targets = targets_of(samples)
     patients = [sample.patient for sample in samples]
+    fewest = min(len({p for p, t in zip(patients, targets, strict=True) if t == c}) for c in range(len(CLASSES)))
+    if fewest < folds:
+        raise BadCorpus(f"{fewest} patients of one class are too few for {folds} folds")
     out_of_fold = np.zeros(len(samples))
     areas = []
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -136,7 +140,8 @@ def operating_point(
         classes=CLASSES,
         threshold=round(threshold, 4),
         band=(round(min(sensitive, threshold), 4), round(max(specific, threshold), 4)),
-        activation_scale=round(float(np.percentile(activation.max(axis=(1, 2, 3)), 95)), 4),
+        # A network that learned nothing may have no activation above zero; its map is then empty.
+        activation_scale=max(round(float(np.percentile(activation.max(axis=(1, 2, 3)), 95)), 4), 1e-4),
         recipe=recipe.name,
         recipe_digest=recipe.digest(),
     )

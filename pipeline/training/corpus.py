@@ -1,6 +1,7 @@
 """The radiographs that networks are trained on: a CSV manifest beside the image files."""
 
 import csv
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -40,6 +41,11 @@ class Sample:
     patient: str
     archive: str
     lung_mask: Path | None
+
+    def digest(self) -> str:
+        """Sha256 (hex) of the file: what is computed once is kept under it, for names may come twice."""
+        with self.file.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def frame(self) -> Gray:
         """The radiograph on the working frame; raises BadCorpus if it cannot be read."""

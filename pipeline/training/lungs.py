@@ -43,6 +43,7 @@ def fit(
         steps_per_epoch=steps,
         epochs=epochs,
         verbose=0,
+        shuffle=False,
         callbacks=list(callbacks),
     )
     dice = []

@@ -31,9 +31,9 @@ def prepared(
     """
     registry = Registry.load(weights)
     networks = [str(registry.file(name, ".xml")) for name in ("lung_unet", "rib_suppression")]
-    digests = [registry.entries[name].files[f"{name}.bin"] for name in ("lung_unet", "rib_suppression")]
-    files = [str(sample.file.name) for sample in samples]
-    key = hashlib.sha256("\n".join([recipe.digest(), *digests, *files]).encode()).hexdigest()[:16]
+    digests = [d for name in ("lung_unet", "rib_suppression") for d in registry.entries[name].files.values()]
+    contents = [sample.digest() for sample in samples]
+    key = hashlib.sha256("\n".join([recipe.digest(), *digests, *contents]).encode()).hexdigest()[:16]
     file = cache / f"{recipe.name}-{key}.npy"
     if file.exists():
         tick(len(samples))

@@ -1,5 +1,6 @@
 """Teach our own rib suppression what the published autoencoder does, at a quarter of its size."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -50,10 +51,12 @@ def lessons(
     samples: Sequence[Sample], teacher: keras.Model, cache: Path, tick: Callable[[], None]
 ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """What the teacher makes of each sample: pairs of float32 (512, 512), computed once and kept in `cache`."""
+    weights = hashlib.sha256(b"".join(tensor.tobytes() for tensor in teacher.get_weights())).hexdigest()
+    cache = cache / weights[:16]
     cache.mkdir(parents=True, exist_ok=True)
     pairs = []
     for sample in samples:
-        file = cache / f"{sample.file.stem}.npz"
+        file = cache / f"{sample.digest()}.npz"
         if not file.exists():
             square = letterbox(sample.frame(), SIDE)
             part = file.with_suffix(".part.npz")
@@ -91,6 +94,7 @@ def fit(
         steps_per_epoch=steps,
         epochs=epochs,
         verbose=0,
+        shuffle=False,
         callbacks=list(callbacks),
     )
     network.set_weights(network_for_patches.get_weights())

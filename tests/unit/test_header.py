@@ -3,6 +3,7 @@ import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import DataElement, Dataset, dcmread
@@ -26,11 +27,11 @@ from dicom_node.reception import header as header_module
 from dicom_node.reception.header import Header, is_uid, read_header
 from tests.phantom import as_bytes, encapsulated, make_cr, make_dx
 
-LIMITS = {"maximum_bytes": 50_000_000, "maximum_pixels": 100_000_000}
+LIMITS: dict[str, Any] = {"maximum_bytes": 50_000_000, "maximum_pixels": 100_000_000}
 PIXEL_BYTES = 320 * 280 * 2
 
 
-def read(folder: Path, content: bytes, **limits: int) -> Header:
+def read(folder: Path, content: bytes, **limits: Any) -> Header:
     path = folder / "object.part"
     path.write_bytes(content)
     return read_header(path, **{**LIMITS, **limits})

@@ -204,16 +204,30 @@ def test_the_activation_map_explains_the_score_of_any_classifier() -> None:
     assert np.allclose(probabilities[:, 1], 1 / (1 + np.exp(-logit)), atol=1e-5)
 
 
+EXAMPLE = chest_phantom(32)
+
+
 def test_publish_writes_a_network_that_the_registry_verifies_and_openvino_runs(tmp_path: Path) -> None:
     keras.utils.set_random_seed(1)
     network = with_random_statistics(with_activation_map(covid_xnet(side=32)))
-    entry = publish(network, tmp_path, name="tiny", title="Tiny", version="3", data="nothing", metrics={"a": 1 / 3})
+    entry = publish(
+        network,
+        tmp_path,
+        name="tiny",
+        title="Tiny",
+        version="3",
+        data="nothing",
+        metrics={"a": 1 / 3},
+        example=EXAMPLE,
+    )
     registry = Registry.load(tmp_path)
     assert registry.entries == {"tiny": entry}
     assert set(entry.files) == {path.name for path in tmp_path.iterdir()} - {"manifest.json"}
     assert (entry.side, entry.version, entry.metrics) == (32, "3", {"a": 0.3333})
-    assert parity(network, registry.file("tiny", ".xml")) <= 1e-5
-    again = publish(network, tmp_path, name="tiny", title="Tiny", version="4", data="nothing", metrics={})
+    assert parity(network, registry.file("tiny", ".xml"), EXAMPLE) <= 1e-5
+    again = publish(
+        network, tmp_path, name="tiny", title="Tiny", version="4", data="nothing", metrics={}, example=EXAMPLE
+    )
     assert Registry.load(tmp_path).entries == {"tiny": again}
 
 
@@ -225,5 +239,5 @@ def test_an_export_that_computes_something_else_is_refused(tmp_path: Path, monke
         broken = openvino.convert_model(other, input=[1, 32, 32, 1])
     monkeypatch.setattr(openvino, "convert_model", lambda *_, **__: broken)
     with pytest.raises(ParityBroken, match=r"tiny: OpenVINO differs from Keras by \d"):
-        publish(network, tmp_path, name="tiny", title="Tiny", version="3", data="nothing", metrics={})
+        publish(network, tmp_path, name="tiny", title="Tiny", version="3", data="nothing", metrics={}, example=EXAMPLE)
     assert not (tmp_path / "manifest.json").exists()
