@@ -1,5 +1,6 @@
 """The only lists of SOP classes, transfer syntaxes and DIMSE status values that the node uses."""
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
@@ -23,6 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+VERIFICATION: Final = UID("1.2.840.10008.1.1")
 COMPUTED_RADIOGRAPHY: Final = UID("1.2.840.10008.5.1.4.1.1.1")
 DIGITAL_XRAY_FOR_PRESENTATION: Final = UID("1.2.840.10008.5.1.4.1.1.1.1")
 DIGITAL_XRAY_FOR_PROCESSING: Final = UID("1.2.840.10008.5.1.4.1.1.1.1.1")
@@ -59,6 +61,13 @@ TRANSFER_SYNTAXES: Final = (
     HTJ2K,
 )
 """What a received object may be encoded in. It is kept as received; a worker decodes it."""
+
+ACCEPTED: Final[Mapping[UID, tuple[UID, ...]]] = {
+    VERIFICATION: UNCOMPRESSED,
+    **dict.fromkeys(RADIOGRAPHS, TRANSFER_SYNTAXES),
+    **dict.fromkeys(RESULTS, UNCOMPRESSED),
+}
+"""The presentation contexts that the listener accepts: SOP class -> transfer syntaxes."""
 
 NODE_MODEL_NAME: Final = "COVID-XNet node"
 """ManufacturerModelName of what the node makes, also in ContributingEquipmentSequence: how it knows its own."""

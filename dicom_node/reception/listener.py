@@ -9,7 +9,6 @@ from typing import Final, Self
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
-from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.errors import ConfigurationError
@@ -19,7 +18,7 @@ from dicom_node.reception.provider import MAXIMUM_PDU, request_handler
 from dicom_node.reception.receiver import Receiver
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
-from dicom_node.wire import RADIOGRAPHS, RESULTS, TRANSFER_SYNTAXES, UNCOMPRESSED
+from dicom_node.wire import ACCEPTED
 
 _STOP_SECONDS: Final = 8.0
 """How long stores that run may go on after the listener was told to stop."""
@@ -34,11 +33,8 @@ class Listener:
     def __init__(self, settings: Settings, queue: JourneyQueue, spool: Spool) -> None:
         """Bind the port; raises ConfigurationError if that cannot be done."""
         entity = AE(ae_title=settings.ae_title)
-        entity.add_supported_context(Verification)
-        for sop_class in RADIOGRAPHS:
-            entity.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
-        for sop_class in RESULTS:
-            entity.add_supported_context(sop_class, list(UNCOMPRESSED))
+        for sop_class, syntaxes in ACCEPTED.items():
+            entity.add_supported_context(sop_class, list(syntaxes))
         entity.require_called_aet = True
         entity.require_calling_aet = list(settings.calling_aes)
         entity.maximum_associations = settings.maximum_associations
