@@ -1,0 +1,1 @@
+"""The DICOM conformance statement, written from the tables that the node itself uses."""
