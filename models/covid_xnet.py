@@ -33,18 +33,28 @@ def covid_xnet(side: int = SIDE, kernels: Sequence[int] = KERNELS, filters: Sequ
     )
 
 
-def with_activation_map(network: keras.Model) -> keras.Model:
-    """Give a trained classifier its second output, with the same weights.
+def with_activation_map(*networks: keras.Model) -> keras.Model:
+    """Give trained classifiers the second output, with the same weights; several vote, each with the same say.
 
-    Outputs: float32 (N, 2) probabilities; float32 (N, h, w, 1), the class activation map of covid-19: the last
-    feature maps, weighted with the difference of the dense weights of the two classes. Its mean is, but for the bias,
-    the logit of the score: what is hot is what raised it.
+    Outputs: float32 (N, 2) probabilities, of the networks' mean log probabilities; float32 (N, h, w, 1), the class
+    activation map of covid-19: the last feature maps, weighted with the difference of the dense weights of the two
+    classes; the mean over the networks. Its mean is, but for the bias, the logit of the score: what is hot is what
+    raised it.
     Source: Zhou et al., "Learning deep features for discriminative localization", CVPR 2016.
     """
-    average = network.get_layer("average")
-    features = average.input
-    activation = layers.Conv2D(1, 1, use_bias=False, name="activation_map")
-    model = keras.Model(network.input, [network.output, activation(features)], name="covid_xnet_serving")
-    dense = network.get_layer("probabilities").get_weights()[0]
-    activation.set_weights([(dense[:, 1] - dense[:, 0])[None, None, :, None]])
-    return model
+    image = keras.Input(networks[0].input.shape[1:], name="image")
+    logits, maps = [], []
+    for i, network in enumerate(networks):
+        features = keras.Model(network.input, network.get_layer("average").input, name=f"network{i}")(image)
+        weights, bias = network.get_layer("probabilities").get_weights()
+        vote = layers.Dense(len(CLASSES), name=f"vote{i}")
+        logits.append(vote(layers.GlobalAveragePooling2D(name=f"average{i}")(features)))
+        vote.set_weights([weights, bias])
+        activation = layers.Conv2D(1, 1, use_bias=False, name=f"activation_map{i}")
+        maps.append(activation(features))
+        activation.set_weights([(weights[:, 1] - weights[:, 0])[None, None, :, None]])
+    several = len(networks) > 1
+    probabilities = layers.Softmax(name="probabilities")(layers.Average(name="votes")(logits) if several else logits[0])
+    return keras.Model(
+        image, [probabilities, layers.Average(name="activation_map")(maps) if several else maps[0]], name="covid_xnet"
+    )

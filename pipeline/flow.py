@@ -21,14 +21,17 @@ from pipeline.preprocess import (
     Box,
     Recipe,
     box_of,
-    crop,
+    coarsen,
+    cut,
     enhance_contrast,
+    lay_out,
     match_histogram,
     working_frame,
 )
 from pipeline.radiograph import Gray, Radiograph
 from pipeline.reading import Reading
 from pipeline.ribs import suppress_ribs
+from pipeline.unroll import Unrolling
 
 RECIPES: Final = {recipe.name: recipe for recipe in (PAPER, DEFAULT)}
 
@@ -78,10 +81,11 @@ def load_networks(folder: Path | None = None) -> Networks:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
-    """What the classifier gets: float32 (side, side), [0, 1]; where it was cut out; and the lungs, bool (h, w)."""
+    """What the classifier gets: float32 (side, side), [0, 1]; where it comes from; and the lungs, bool (h, w)."""
 
     image: Gray
     box: Box
+    unrolling: Unrolling | None
     lungs: NDArray[np.bool_]
 
 
@@ -101,12 +105,14 @@ def prepare(
         matched = match_histogram(frame)
     with _timed("ribs", stages):
         soft_tissue = suppress_ribs(matched, ribs)
-    with _timed("clahe", stages):
-        enhanced = enhance_contrast(soft_tissue, recipe)
-    with _timed("crop", stages):
+    with _timed("contrast", stages):
         box = box_of(found, recipe)
-        image = crop(enhanced, box, recipe)
-    return Prepared(image=image, box=box, lungs=found)
+        if recipe.unroll:
+            square, unrolling = lay_out(soft_tissue, found, box, recipe)
+        else:
+            square, unrolling = cut(enhance_contrast(soft_tissue, recipe), box), None
+        image = coarsen(square, recipe)
+    return Prepared(image=image, box=box, unrolling=unrolling, lungs=found)
 
 
 def read(radiograph: Radiograph, networks: Networks) -> Reading:
@@ -120,7 +126,7 @@ def read(radiograph: Radiograph, networks: Networks) -> Reading:
     with _timed("classify", stages):
         score, activation = classify(prepared.image, networks.classifier)
     with _timed("heatmap", stages):
-        hot = heatmap(activation, prepared.box, prepared.lungs, point.activation_scale)
+        hot = heatmap(activation, prepared.box, prepared.lungs, point.activation_scale, unrolling=prepared.unrolling)
     return Reading(
         score=score,
         verdict=verdict_of(score, point.band),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from models.serving import Network
 from pipeline.preprocess import Box, overlap
 from pipeline.radiograph import Gray
+from pipeline.unroll import Unrolling
 
 _SIDE: Final = 256
 _SMALLEST_LUNG, _LARGEST_LUNG = 0.01, 0.5
@@ -65,14 +66,18 @@ def find_lungs(frame: Gray, network: Network) -> NDArray[np.bool_]:
     return out_of_letterbox(filled.astype(np.float32), frame.shape) > 0.5
 
 
-def heatmap(activation: Gray, box: Box, lungs: NDArray[np.bool_], scale: float) -> Gray:
+def heatmap(
+    activation: Gray, box: Box, lungs: NDArray[np.bool_], scale: float, *, unrolling: Unrolling | None = None
+) -> Gray:
     """Bring a class activation map back to where it belongs.
 
-    activation: float32 (a, b), any range, over `box`. scale: activation that is shown as fully hot; fixed for a model,
-    so that a weak map stays weak. lungs: bool (h, w).
+    activation: float32 (a, a), any range, over `box`, or over the lungs in it as `unrolling` laid them out.
+    scale: activation that is shown as fully hot; fixed for a model, so that a weak map stays weak. lungs: bool (h, w).
     Returns float32 (h, w), [0, 1], 0 outside the lungs. Source: Zhou et al. 2016; COVID-XNet, section 2.3.
     """
     hot = np.clip(activation / scale, 0, 1).astype(np.float32)
+    if unrolling is not None:
+        hot = unrolling.roll_up(hot)
     square = cv2.resize(hot, (box.side, box.side), interpolation=cv2.INTER_LINEAR)
     placed = np.zeros(lungs.shape, np.float32)
     inside, frame = overlap(box, lungs.shape)

@@ -14,11 +14,16 @@ from skimage.exposure import match_histograms
 
 from pipeline.errors import BlankRadiograph
 from pipeline.radiograph import Gray
+from pipeline.unroll import Unrolling, unrolling_of
 
 WORKING_SIDE: Final = 512
 """Longest side of the working frame, in pixels: all steps before the classifier happen at this size."""
 
 _REFERENCE_FILE: Final = Path(__file__).with_name("reference.npy")
+_CUT_SIDE: Final = 224
+"""Side of the square around the lungs in which contrast is normalised and the lungs are laid out, in pixels."""
+_NEIGHBOURHOOD: Final = 12.0
+"""Standard deviation of the surroundings with which a pixel of that square is compared, in pixels."""
 _LEVELS: Final = 4096
 """Grey levels between which histograms are matched."""
 
@@ -29,6 +34,7 @@ class Recipe:
 
     lung_box: crop to the lungs, or show the whole frame as the paper does.
     lung_margin: around the lungs, as a share of their longer side.
+    unroll: lay the lungs out as rectangles with locally normalised contrast, instead of CLAHE on their picture.
     detail: pixels along a side of which the classifier gets to know the content; what is finer is smoothed away.
     clahe_clip, clahe_tiles: contrast limit, and tiles along each side.
     side: of the classifier's square input, in pixels.
@@ -37,6 +43,7 @@ class Recipe:
     name: str
     lung_box: bool
     lung_margin: float = 0.08
+    unroll: bool = False
     detail: int = 128
     clahe_clip: float = 2.0
     clahe_tiles: int = 8
@@ -52,8 +59,9 @@ class Recipe:
 PAPER: Final = Recipe(name="paper", lung_box=False)
 """As COVID-XNet, section 2.2, has it."""
 
-DEFAULT: Final = Recipe(name="default", lung_box=True, detail=64)
-"""What ships. Around the lungs, and in the finest detail, lies what tells archives apart: borders, letters, noise."""
+DEFAULT: Final = Recipe(name="default", lung_box=True, unroll=True, detail=64)
+"""What ships. Around the lungs, in their outline, in the tone and in the finest detail lies what tells archives apart:
+borders, letters, posture, exposure, noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,15 +141,47 @@ def box_of(lungs: NDArray[np.bool_], recipe: Recipe) -> Box:
     return Box(top=(top + bottom - side) // 2, left=(left + right - side) // 2, side=side)
 
 
-def crop(image: Gray, box: Box, recipe: Recipe) -> Gray:
-    """Cut `box` out of the working frame and bring it to the size of the classifier.
+def normalise_contrast(square: Gray) -> Gray:
+    """Tell of each pixel only how it differs from its surroundings, in standard deviations of theirs.
 
-    image: float32 (h, w). Returns float32 (side, side), 0 where the box reaches beyond the frame.
-    Source: COVID-XNet, section 2.2.4, for the size.
+    square: float32 (s, s), [0, 1]. Returns float32 (s, s), [0, 1]: 0.5 is no difference, 0 and 1 are 3 deviations.
+    """
+    difference = square - cv2.GaussianBlur(square, (0, 0), _NEIGHBOURHOOD)
+    deviation = np.sqrt(cv2.GaussianBlur(difference * difference, (0, 0), _NEIGHBOURHOOD))
+    # 0.02: where all is even, noise must not be blown up.
+    return cast(Gray, np.clip(0.5 + difference / (deviation + np.float32(0.02)) / 6, 0, 1))
+
+
+def cut(image: Gray, box: Box, side: int | None = None) -> Gray:
+    """Cut `box` out of the working frame.
+
+    image: float32 (h, w). Returns float32, a square of `side` pixels, or of the box's own; 0 beyond the frame.
     """
     square = np.zeros((box.side, box.side), np.float32)
     inside, source = overlap(box, image.shape)
     square[inside] = image[source]
+    if side is None:
+        return square
+    interpolation = cv2.INTER_AREA if box.side > side else cv2.INTER_LINEAR
+    return cast(Gray, cv2.resize(square, (side, side), interpolation=interpolation))
+
+
+def lay_out(image: Gray, lungs: NDArray[np.bool_], box: Box, recipe: Recipe) -> tuple[Gray, Unrolling | None]:
+    """Cut `box` out of the working frame, normalise its contrast, and lay the lungs in it out as rectangles.
+
+    image: float32 (h, w), [0, 1]. lungs: bool (h, w). Returns float32 (side, side), [0, 1], with the way back; the
+    square as it is, and None, if there are no lungs.
+    """
+    square = normalise_contrast(cut(image, box, _CUT_SIDE))
+    unrolling = unrolling_of(cut(lungs.astype(np.float32), box, _CUT_SIDE) > 0.5, recipe.side)
+    return (square if unrolling is None else unrolling.unroll(square)), unrolling
+
+
+def coarsen(square: Gray, recipe: Recipe) -> Gray:
+    """Bring a square to the detail and to the size that the classifier gets.
+
+    square: float32 (s, s). Returns float32 (side, side). Source: COVID-XNet, section 2.2.4, for the size.
+    """
     for side in dict.fromkeys((recipe.detail, recipe.side)):
         interpolation = cv2.INTER_AREA if square.shape[0] > side else cv2.INTER_LINEAR
         square = cast(Gray, cv2.resize(square, (side, side), interpolation=interpolation))

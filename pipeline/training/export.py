@@ -41,7 +41,7 @@ def publish(
     folder.mkdir(parents=True, exist_ok=True)
     side = network.inputs[0].shape[1]
     # The same layers without the optimizer: its state is of no use to anybody, and twice as large as the weights.
-    keras.Model(network.inputs, network.outputs, name=network.name).save(folder / f"{name}.keras")
+    keras.Model(network.input, network.output, name=network.name).save(folder / f"{name}.keras")
     with warnings.catch_warnings():
         # The converter calls the network with a tuple, which Keras remarks upon.
         warnings.filterwarnings("ignore", message="The structure of `inputs`")

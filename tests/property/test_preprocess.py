@@ -23,7 +23,8 @@ from pipeline.preprocess import (
     Box,
     Recipe,
     box_of,
-    crop,
+    coarsen,
+    cut,
     enhance_contrast,
     match_histogram,
     overlap,
@@ -120,7 +121,7 @@ def test_contrast_enhancement_keeps_shape_and_range(frame: Gray, recipe: Recipe)
 @given(data=st.data(), frame=frames(), recipe=recipes)
 def test_any_box_is_cut_out_to_the_size_of_the_classifier(data: st.DataObject, frame: Gray, recipe: Recipe) -> None:
     box = data.draw(boxes(frame.shape, 900))
-    assert_grey(crop(frame, box, recipe), (recipe.side, recipe.side))
+    assert_grey(coarsen(cut(frame, box), recipe), (recipe.side, recipe.side))
 
 
 @relaxed
@@ -223,7 +224,7 @@ def test_any_radiograph_is_prepared_or_blank(
     prepared = prepare(radiograph, lungs=lungs_network, ribs=ribs_network, recipe=RECIPES[recipe], stages=stages)
     side = RECIPES[recipe].side
     assert_grey(prepared.image, (side, side))
-    assert list(stages) == ["resize", "lungs", "histogram", "ribs", "clahe", "crop"]
+    assert list(stages) == ["resize", "lungs", "histogram", "ribs", "contrast"]
     assert min(stages.values()) >= 0
 
 
@@ -313,8 +314,8 @@ def test_detail_that_the_recipe_keeps_from_the_classifier_is_smoothed_away() -> 
     stripes = np.tile(np.array([0, 0, 1, 1], np.float32), 128)[None, :].repeat(512, axis=0)
     frame = np.ascontiguousarray(stripes)
     box = Box(top=0, left=0, side=512)
-    fine = crop(frame, box, replace(PAPER, detail=256, side=256))
-    coarse = crop(frame, box, replace(PAPER, detail=64, side=256))
+    fine = coarsen(cut(frame, box), replace(PAPER, detail=256, side=256))
+    coarse = coarsen(cut(frame, box), replace(PAPER, detail=64, side=256))
     assert float(np.std(fine)) > 0.4
     assert np.allclose(coarse, 0.5, atol=1e-3)
     assert coarse.shape == (256, 256)
@@ -324,4 +325,4 @@ def test_a_frame_that_fills_its_box_is_resized_as_opencv_does() -> None:
     frame = working_frame(chest_phantom(512, seed=2))
     recipe = replace(PAPER, detail=128, side=128)
     expected = cv2.resize(frame, (128, 128), interpolation=cv2.INTER_AREA)
-    assert np.array_equal(crop(frame, box_of(np.zeros(frame.shape, bool), recipe), recipe), expected)
+    assert np.array_equal(coarsen(cut(frame, box_of(np.zeros(frame.shape, bool), recipe)), recipe), expected)

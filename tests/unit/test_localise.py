@@ -14,7 +14,7 @@ from openvino import opset13 as ops
 from models.serving import Network
 from pipeline.flow import RECIPES, Networks, load_networks, read
 from pipeline.localise import find_lungs, heatmap, letterbox, out_of_letterbox
-from pipeline.preprocess import DEFAULT, PAPER, Box, Recipe, box_of, crop, working_frame
+from pipeline.preprocess import DEFAULT, PAPER, Box, Recipe, box_of, coarsen, cut, working_frame
 from pipeline.radiograph import Gray, Radiograph
 from tests.phantom import chest_phantom
 
@@ -49,7 +49,7 @@ def test_a_blob_in_the_image_of_the_classifier_arrives_at_its_place_in_the_radio
     lungs[int(0.15 * frame.shape[0]) : int(0.85 * frame.shape[0]), int(0.2 * frame.shape[1]) :] = True
     box = box_of(lungs, recipe)
     # As if the classifier's features were the grey levels themselves.
-    activation = cv2.resize(crop(frame, box, recipe), (32, 32), interpolation=cv2.INTER_AREA)
+    activation = cv2.resize(coarsen(cut(frame, box), recipe), (32, 32), interpolation=cv2.INTER_AREA)
     everywhere = np.ones(frame.shape, np.bool_)  # else the lungs' edge would cut off what bilinear growth spreads
     found = middle_of(heatmap(activation, box, everywhere, 1.0)) * (size[0] / frame.shape[0])
     cell = box.side / 32 * size[0] / frame.shape[0]
