@@ -11,7 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dicom_node.errors import ConfigurationError
@@ -60,6 +61,107 @@ class Peer:
         return f"{self.ae_title}@{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
+class ResultKind(StrEnum):
+    """What can go back to a destination."""
+
+    OVERLAY = "overlay"
+    """Secondary Capture: the radiograph with the heat map, and captions."""
+
+    REPORT = "report"
+    """Structured report, TID 1500."""
+
+    SEGMENTATION = "segmentation"
+    """The lungs, as a Segmentation on the radiograph."""
+
+    PRESENTATION_STATE = "presentation-state"
+    """The outlines of the report, as graphics that a viewer draws on the radiograph itself."""
+
+    KEY_OBJECT = "key-object"
+    """Key Object Selection, of positive readings only."""
+
+
+class OverlayLayout(StrEnum):
+    """What the overlay shows."""
+
+    OVERLAY = "overlay"
+    SIDE_BY_SIDE = "side-by-side"
+
+
+class OverlaySize(StrEnum):
+    """How large the radiograph in the overlay is."""
+
+    FULL = "full"
+    SMALL = "1024"
+
+
+class ReportClass(StrEnum):
+    """SOP class of the report."""
+
+    COMPREHENSIVE_3D = "comprehensive-3d"
+    COMPREHENSIVE = "comprehensive"
+
+
+class TextEncoding(StrEnum):
+    """Character set of the results."""
+
+    UTF_8 = "utf-8"
+    SOURCE = "source"
+
+
+class ResultChoice(BaseModel):
+    """Which objects a reading brings, and in which form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objects: tuple[ResultKind, ...] = Field(
+        default=(ResultKind.OVERLAY, ResultKind.REPORT),
+        min_length=1,
+        description='What it gets: some of "overlay", "report", "segmentation", "presentation-state", "key-object".',
+    )
+    overlay_layout: OverlayLayout = Field(
+        default=OverlayLayout.OVERLAY,
+        description='"overlay", or "side-by-side": the radiograph as it is, and the overlay right of it.',
+    )
+    overlay_size: Annotated[OverlaySize, BeforeValidator(str)] = Field(
+        default=OverlaySize.FULL,
+        description='"full": that of the radiograph, or "1024": pixels along the longer side of the radiograph.',
+    )
+    report_class: ReportClass = Field(
+        default=ReportClass.COMPREHENSIVE_3D, description='"comprehensive-3d", or "comprehensive" for an older PACS.'
+    )
+    character_set: TextEncoding = Field(
+        default=TextEncoding.UTF_8, description='"utf-8", or "source": that of the radiograph.'
+    )
+
+    @field_validator("objects")
+    @classmethod
+    def _in_order(cls, objects: tuple[ResultKind, ...]) -> tuple[ResultKind, ...]:
+        if len(set(objects)) != len(objects):
+            raise ValueError("names an object twice")
+        return tuple(kind for kind in ResultKind if kind in objects)
+
+
+BY_DEFAULT: Final = ResultChoice()
+"""Overlay and report, in their plainest form."""
+
+
+class Destination(ResultChoice):
+    """A peer that gets results, and what it gets: `AET@host:port`, or a table of `peer` and what differs."""
+
+    peer: Annotated[Peer, BeforeValidator(Peer.parse)] = Field(description="AET@host:port.")
+
+    @property
+    def choice(self) -> ResultChoice:
+        """What it gets; equal for destinations that get the same objects."""
+        return ResultChoice.model_validate(self.model_dump(exclude={"peer"}))
+
+    @property
+    def plain(self) -> str | dict[str, Any]:
+        """As it is written in a configuration."""
+        differs = self.model_dump(mode="json", exclude={"peer"}, exclude_defaults=True)
+        return {"peer": str(self.peer), **differs} if differs else str(self.peer)
+
+
 class LogFormat(StrEnum):
     """How log events are written to standard error."""
 
@@ -71,15 +173,21 @@ def _as_list(value: object) -> object:
     """Environment variables hold lists as JSON or with commas between."""
     if not isinstance(value, str):
         return value
-    if value.lstrip().startswith("["):
+    if value.lstrip().startswith(("[", "{")):
         try:
-            return json.loads(value)
+            return json.loads(value if value.lstrip().startswith("[") else f"[{value}]")
         except ValueError as e:
             raise ValueError(f"is not a JSON list: {e}") from None
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-PeerList = Annotated[tuple[Annotated[Peer, BeforeValidator(Peer.parse)], ...], NoDecode, BeforeValidator(_as_list)]
+def _as_table(value: object) -> object:
+    return value if isinstance(value, dict | Destination) else {"peer": value}
+
+
+DestinationList = Annotated[
+    tuple[Annotated[Destination, BeforeValidator(_as_table)], ...], NoDecode, BeforeValidator(_as_list)
+]
 TitleList = Annotated[tuple[Annotated[str, BeforeValidator(parse_ae_title)], ...], NoDecode, BeforeValidator(_as_list)]
 
 
@@ -97,8 +205,10 @@ class Settings(BaseSettings):
     )
     port: int = Field(default=11112, ge=0, le=65535, description="TCP port of the listener; 0: any that is free.")
     data_dir: Path = Field(default=Path("covid-xnet-data"), description="Folder of spool, results and database.")
-    destinations: PeerList = Field(
-        default=(), description='Where results go, each "AET@host:port", such as ["PACS@10.1.2.3:104"].'
+    destinations: DestinationList = Field(
+        default=(),
+        description='Where results go, each "AET@host:port", such as ["PACS@10.1.2.3:104"], or a table that says what '
+        'it gets, such as [{peer="PACS@10.1.2.3:104", objects=["report", "segmentation"]}].',
     )
     calling_aes: TitleList = Field(
         default=(), description="AE titles that may send to the node. Empty: everybody who calls it by its AE title."
@@ -146,10 +256,10 @@ class Settings(BaseSettings):
 
     @field_validator("destinations")
     @classmethod
-    def _distinct(cls, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
-        if len(set(peers)) != len(peers):
+    def _distinct(cls, destinations: tuple[Destination, ...]) -> tuple[Destination, ...]:
+        if len({destination.peer for destination in destinations}) != len(destinations):
             raise ValueError("names a destination twice")
-        return peers
+        return destinations
 
     @property
     def spool_dir(self) -> Path:
@@ -210,11 +320,35 @@ def load_settings(file: Path | None = None, environment: Mapping[str, str] = os.
         from_environment = any(k.upper() == PREFIX + key.upper() for k in environment)
         name = PREFIX + key.upper() if from_environment else key
         where = "environment" if from_environment or path is None else str(path)
-        expected = Settings.model_fields[key].description if key in Settings.model_fields else ""
-        message = first["msg"].removeprefix("Value error, ")
-        raise ConfigurationError(
-            f"{where}: {name} = {first['input']!r}: {message}.", hint=f"Expected: {expected}"
-        ) from None
+        raise _wrong_value(where, name, key, first) from None
+
+
+def as_toml(value: object) -> str:
+    """Write a setting as TOML: a string, number, boolean, list, or an inline table."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {as_toml(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(as_toml(inner) for inner in value) + "]"
+    return json.dumps(value)
+
+
+def _wrong_value(where: str, name: str, key: str, error: ErrorDetails) -> ConfigurationError:
+    """Say of a setting, or of a key in one of its tables, what is wrong and what would be right."""
+    field = Settings.model_fields.get(key)
+    inner = [str(part) for part in error["loc"][2:3]]
+    if inner and (inner != ["peer"] or error["type"] == "missing"):
+        name = f"{name}[{error['loc'][1]}].{inner[0]}"
+        field = Destination.model_fields.get(inner[0])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(inner[0] if inner else key, Destination.model_fields, n=1)
+        return ConfigurationError(
+            f"{where}: {name} is not a setting.",
+            hint=f"Did you mean {near[0]}?" if near else f"A destination has {', '.join(Destination.model_fields)}.",
+        )
+    message = error["msg"].removeprefix("Value error, ")
+    expected = field.description if field else ""
+    shown = "" if error["type"] == "missing" else f" = {error['input']!r}"
+    return ConfigurationError(f"{where}: {name}{shown}: {message}.", hint=f"Expected: {expected}")
 
 
 def _known(keys: Iterable[str], where: str, prefix: str) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from dicom_node.cli.context import settings_of
 from dicom_node.errors import ConfigurationError
-from dicom_node.settings import PREFIX, Settings
+from dicom_node.settings import PREFIX, Destination, Settings, as_toml
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def _plain(value: object) -> Any:
     if isinstance(value, tuple):
-        return [str(v) for v in value]
+        return [v.plain if isinstance(v, Destination) else str(v) for v in value]
     return str(value) if isinstance(value, Path) else value
 
 
@@ -47,8 +47,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(values, indent=2))
     else:
-        # A JSON string, number, boolean or list of strings is TOML, too.
-        typer.echo("\n".join(f"{name} = {json.dumps(value)}" for name, value in values.items()))
+        typer.echo("\n".join(f"{name} = {as_toml(value)}" for name, value in values.items()))
 
 
 def example() -> None:
@@ -70,5 +69,5 @@ def example_text() -> str:
         if name == "workers":
             lines.append("# workers = 2  # default: the number of cores")
         else:
-            lines.append(f"# {name} = {json.dumps(_plain(field.default))}")
+            lines.append(f"# {name} = {as_toml(_plain(field.default))}")
     return "\n".join(lines) + "\n"

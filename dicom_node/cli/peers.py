@@ -23,9 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _peer(text: str, settings: Settings) -> Peer:
-    for peer in settings.destinations:
-        if text == peer.ae_title:
-            return peer
+    for destination in settings.destinations:
+        if text == destination.peer.ae_title:
+            return destination.peer
     try:
         return Peer.parse(text)
     except ValueError as e:

@@ -16,7 +16,7 @@ from pynetdicom.sop_class import Verification
 
 from dicom_node.errors import NodeError, PeerUnreachable
 from dicom_node.returns.returner import associate
-from dicom_node.settings import CONFIG_VARIABLE, PREFIX, Peer
+from dicom_node.settings import CONFIG_VARIABLE, PREFIX, Peer, as_toml
 
 _START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 60.0
@@ -62,8 +62,7 @@ def write_configuration(folder: Path, settings: Mapping[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "covid-xnet.toml"
     values = {"data_dir": str(folder / "data"), **settings}
-    # A JSON string, number, boolean or list of strings is TOML, too.
-    file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))
+    file.write_text("".join(f"{name} = {as_toml(value)}\n" for name, value in values.items()))
     return file
 
 

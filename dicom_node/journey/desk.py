@@ -53,7 +53,7 @@ class ReturnDesk:
         try:
             answers = return_to(
                 Peer.parse(destination),
-                [self._shelf.path(journey, row.kind) for row in waiting],
+                [self._shelf.path(journey, row.kind, row.sop_instance_uid) for row in waiting],
                 calling_ae=self._settings.ae_title,
                 timeout=self._settings.network_timeout,
             )

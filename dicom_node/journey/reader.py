@@ -1,5 +1,6 @@
 """The first half of the journey: an object from the spool becomes a reading and result objects on disk."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +14,7 @@ from dicom_node.journey.outcome import Outcome
 from dicom_node.logs import log
 from dicom_node.results.compose import Results, compose, save
 from dicom_node.results.shelf import ResultShelf
-from dicom_node.settings import Settings
+from dicom_node.settings import BY_DEFAULT, ResultChoice, Settings
 from dicom_node.spool import Spool
 from pipeline.errors import UnreadableRadiograph
 from pipeline.flow import Networks, read
@@ -78,19 +79,23 @@ class Reader:
         radiograph = from_dicom(source, maximum_pixels=int(self._settings.maximum_megapixels * 1e6))
         reading = read(radiograph, self._networks)
         read_at = now()
-        results = compose(
-            source,
-            radiograph,
-            reading,
-            journey=journey,
-            view=row.view,
-            evidence=row.evidence,
-            flags=tuple(row.flags),
-            read_at=read_at,
-        )
-        for kind, dataset in results.by_kind().items():
-            save(dataset, self._shelf.path(journey, kind))
-        self._record(journey, reading, results, read_at)
+        made: dict[ResultChoice, Results] = {}
+        for choice in [destination.choice for destination in self._settings.destinations] or [BY_DEFAULT]:
+            if choice not in made:
+                made[choice] = compose(
+                    source,
+                    radiograph,
+                    reading,
+                    journey=journey,
+                    view=row.view,
+                    evidence=row.evidence,
+                    flags=tuple(row.flags),
+                    read_at=read_at,
+                    choice=choice,
+                )
+                for kind, dataset in made[choice].by_kind().items():
+                    save(dataset, self._shelf.path(journey, kind, dataset.SOPInstanceUID))
+        self._record(journey, reading, made, read_at)
         log.info(
             "radiograph read",
             journey=journey,
@@ -101,7 +106,7 @@ class Reader:
         )
         return Outcome.READ
 
-    def _record(self, journey: str, reading: Reading, results: Results, read_at: datetime) -> None:
+    def _record(self, journey: str, reading: Reading, made: Mapping[ResultChoice, Results], read_at: datetime) -> None:
         with Session(self._engine) as session, session.begin():
             session.add(
                 ReadingRow(
@@ -120,11 +125,11 @@ class Reader:
             )
             session.flush()
             for destination in self._settings.destinations:
-                for kind, dataset in results.by_kind().items():
+                for kind, dataset in made[destination.choice].by_kind().items():
                     session.add(
                         ReturnRow(
                             journey=journey,
-                            destination=str(destination),
+                            destination=str(destination.peer),
                             kind=kind,
                             sop_class_uid=dataset.SOPClassUID,
                             sop_instance_uid=dataset.SOPInstanceUID,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,35 +15,44 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from dicom_node.results.character_set import character_set_of, put
 from dicom_node.results.equipment import IMPLEMENTATION_VERSION_NAME
-from dicom_node.results.identity import IMPLEMENTATION_CLASS_UID, derive_uid
+from dicom_node.results.identity import IMPLEMENTATION_CLASS_UID, derive_uid, forms_of
+from dicom_node.results.origin import CHARACTER_SET as UTF_8
 from dicom_node.results.origin import carry_over, local_time
-from dicom_node.results.overlay import Caption, draw, enlarged_shape
+from dicom_node.results.overlay import Caption, draw, drawn_shape
 from dicom_node.results.regions import find_regions
 from dicom_node.results.secondary_capture import secondary_capture
 from dicom_node.results.structured_report import structured_report
+from dicom_node.settings import BY_DEFAULT, ResultChoice, ResultKind, TextEncoding
 from pipeline.radiograph import Radiograph
 from pipeline.reading import Reading
-
-OVERLAY: Final = "overlay"
-REPORT: Final = "report"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Results:
-    """What one reading sends back.
+    """What one reading sends back: objects by the names of their kinds, in the order in which they are returned."""
 
-    secondary_capture: PS3.3 A.8.1. structured_report: Comprehensive 3D SR, PS3.3 A.35.13; it refers to the former.
-    overlay: the picture in the Secondary Capture, uint8 (H, W, 3), RGB.
-    """
+    objects: Mapping[str, Dataset]
 
-    secondary_capture: Dataset
-    structured_report: Dataset
-    overlay: NDArray[np.uint8]
+    @property
+    def secondary_capture(self) -> Dataset:
+        """PS3.3 A.8.1. Raises KeyError if it was not asked for."""
+        return self.objects[ResultKind.OVERLAY]
+
+    @property
+    def structured_report(self) -> Dataset:
+        """TID 1500. Raises KeyError if it was not asked for."""
+        return self.objects[ResultKind.REPORT]
+
+    @property
+    def overlay(self) -> NDArray[np.uint8]:
+        """The picture in the Secondary Capture, uint8 (H, W, 3), RGB."""
+        return np.asarray(self.secondary_capture.pixel_array, np.uint8)
 
     def by_kind(self) -> Mapping[str, Dataset]:
-        """The objects by the names of their kinds, in the order in which they are returned."""
-        return {OVERLAY: self.secondary_capture, REPORT: self.structured_report}
+        """The objects by their kinds."""
+        return self.objects
 
 
 def compose(
@@ -56,46 +65,57 @@ def compose(
     evidence: str,
     flags: tuple[str, ...],
     read_at: datetime,
+    choice: ResultChoice = BY_DEFAULT,
 ) -> Results:
     """Make the result objects of one reading; the same arguments always give the same bytes.
 
     source: the radiograph as received, with or without its pixels. radiograph: its pixels as they were read.
     journey: id that the UIDs are derived from, together with the model's digest.
-    view, evidence: projection, and the attribute that told it. flags: remarks of the gate.
+    view, evidence: projection, and the attribute that told it. flags: remarks of the gate. choice: what to make.
     Raises CannotCompose with the reason if no valid object can be made from `source`.
     """
     # The validation of pydicom quotes a value that it does not like, a patient's name or birth date, in its log.
     with disable_value_validation():
         header = carry_over(source)
         moment = local_time(header, read_at)
-        overlay = draw(radiograph, reading, Caption(view=view, flags=flags, moment=moment))
-        height, width = enlarged_shape(*radiograph.pixels.shape)
-        digest = reading.model.digest
-        image = secondary_capture(
-            header,
-            overlay,
-            enlargement=(height / header.Rows, width / header.Columns),
-            model=reading.model,
-            sop_instance_uid=derive_uid(journey, digest, OVERLAY),
-            series_instance_uid=derive_uid(journey, digest, f"{OVERLAY} series"),
-            moment=moment,
-        )
-        report = structured_report(
-            header,
-            image,
-            reading,
-            find_regions(reading, rows=header.Rows, columns=header.Columns),
-            journey=journey,
-            view=view,
-            evidence=evidence,
-            flags=flags,
-            sop_instance_uid=derive_uid(journey, digest, REPORT),
-            series_instance_uid=derive_uid(journey, digest, f"{REPORT} series"),
-            moment=moment,
-        )
-    for result in (image, report):
-        result.file_meta = _file_meta(result)
-    return Results(secondary_capture=image, structured_report=report, overlay=overlay)
+        regions = find_regions(reading, rows=header.Rows, columns=header.Columns)
+        character_set = character_set_of(source, header) if choice.character_set is TextEncoding.SOURCE else [UTF_8]
+        names = forms_of(choice, character_set)
+
+        def uids(kind: ResultKind) -> Mapping[str, Any]:
+            return {
+                "sop_instance_uid": derive_uid(journey, reading.model.digest, names[kind]),
+                "series_instance_uid": derive_uid(journey, reading.model.digest, f"{names[kind]} series"),
+                "moment": moment,
+            }
+
+        made: dict[ResultKind, Dataset] = {}
+        if ResultKind.OVERLAY in choice.objects:
+            caption = Caption(view=view, flags=flags, moment=moment)
+            layout, size = choice.overlay_layout, choice.overlay_size
+            height, width = drawn_shape(*radiograph.pixels.shape, size=size)
+            made[ResultKind.OVERLAY] = secondary_capture(
+                header,
+                draw(radiograph, reading, caption, layout=layout, size=size),
+                layout=layout,
+                enlargement=(height / header.Rows, width / header.Columns),
+                model=reading.model,
+                **uids(ResultKind.OVERLAY),
+            )
+        if ResultKind.REPORT in choice.objects:
+            made[ResultKind.REPORT] = structured_report(
+                header,
+                made.get(ResultKind.OVERLAY),
+                reading,
+                regions,
+                report_class=choice.report_class,
+                journey=journey,
+                view=view,
+                evidence=evidence,
+                flags=flags,
+                **uids(ResultKind.REPORT),
+            )
+    return Results(objects={kind: _finished(made[kind], character_set) for kind in choice.objects if kind in made})
 
 
 def save(dataset: Dataset, path: Path) -> None:
@@ -116,6 +136,12 @@ def save(dataset: Dataset, path: Path) -> None:
             temporary.unlink(missing_ok=True)
             raise
     _sync_folder(path.parent)
+
+
+def _finished(result: Dataset, character_set: list[str]) -> Dataset:
+    put(result, character_set)
+    result.file_meta = _file_meta(result)
+    return result
 
 
 def _file_meta(dataset: Dataset) -> FileMetaDataset:

@@ -40,6 +40,14 @@ def coded(concept: Code) -> Dataset:
     return item
 
 
+def reference_to(source: Dataset) -> Dataset:
+    """The item of a SourceImageSequence that names `source`. PS3.3 table 10-3."""
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    item.PurposeOfReferenceCodeSequence = [coded(concepts.SOURCE_IMAGE)]
+    return item
+
+
 def sign(result: Dataset, source: Dataset, model: ModelIdentity) -> None:
     """Write the general equipment of `result`, and into ContributingEquipmentSequence who acquired and who processed.
 

@@ -1,9 +1,12 @@
 """Unique identifiers of results: derived, so that a step that runs twice makes the same object and not a second one."""
 
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pydicom.uid import UID
+
+from dicom_node.settings import OverlayLayout, OverlaySize, ReportClass, ResultChoice, ResultKind
 
 _NAMESPACE: Final = uuid.UUID("5d0f7bbd-6c53-4f0c-9d6e-3f0b7f1f2a61")
 
@@ -26,6 +29,28 @@ def derive_uid(journey: str, model_digest: str, kind: str) -> UID:
     Source: PS3.5 B.2 (UID from a UUID); RFC 9562, section 5.5 (UUID version 5).
     """
     return _from_name("result", journey, model_digest, kind)
+
+
+def forms_of(choice: ResultChoice, character_set: Sequence[str]) -> Mapping[ResultKind, str]:
+    """Name the form that each kind of result has for `choice`, for `derive_uid`.
+
+    Results that differ must not share a UID, and a form that two destinations share must be one object: each name
+    tells what the object depends on, and nothing else. The plainest form has the name of its kind.
+    character_set: of SpecificCharacterSet, as it is written.
+    """
+    texts = [] if list(character_set) == ["ISO_IR 192"] else ["in", *(part or "ISO_IR 6" for part in character_set)]
+    layout = [choice.overlay_layout.value] if choice.overlay_layout is not OverlayLayout.OVERLAY else []
+    size = [choice.overlay_size.value] if choice.overlay_size is not OverlaySize.FULL else []
+    sop_class = [choice.report_class.value] if choice.report_class is not ReportClass.COMPREHENSIVE_3D else []
+    # The report refers to the overlay that goes along, so that its form is in the report's.
+    shown = [*layout, *size] if ResultKind.OVERLAY in choice.objects else ["alone"]
+    words = {
+        ResultKind.OVERLAY: [*layout, *size],
+        ResultKind.REPORT: [*sop_class, *shown],
+        # What it selects is all that goes along.
+        ResultKind.KEY_OBJECT: [*sop_class, *shown, *choice.objects],
+    }
+    return {kind: " ".join([kind.value, *words.get(kind, []), *texts]) for kind in ResultKind}
 
 
 def derive_device_uid(node_version: str, model_digest: str) -> UID:

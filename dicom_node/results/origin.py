@@ -20,6 +20,35 @@ from dicom_node.wire import RADIOGRAPHS, SECONDARY_CAPTURE
 CHARACTER_SET: Final = "ISO_IR 192"
 """UTF-8 holds every name of every source. PS3.3 C.12.1.1.2."""
 
+_UNPAIRED: Final = ("CHEST", "THORAX")
+"""Body parts of which Laterality shall not be told. PS3.3 C.7.3.1, type 2C: else it is there, empty if unknown."""
+
+_CARRIED: Final = (
+    "SpecificCharacterSet",
+    "TimezoneOffsetFromUTC",
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "TypeOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "StudyDescription",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "InstitutionName",
+    "InstitutionalDepartmentName",
+)
+
+_NAMES: Final = ("PatientName", "ReferringPhysicianName")
+
 _EMPTY_IF_MISSING: Final = (
     "PatientName",
     "PatientID",
@@ -123,6 +152,30 @@ def carry_over(source: Dataset) -> Dataset:
     _carry_geometry(source, header)
     _carry_loss(source, header)
     return header
+
+
+def without_names(header: Dataset) -> Dataset:
+    """Copy `header`, for highdicom: it quotes a person's name that it finds odd in a warning, and so in a log."""
+    nameless = Dataset()
+    nameless.update({element.tag: element for element in header if element.keyword not in _NAMES})
+    for keyword in _NAMES:
+        setattr(nameless, keyword, None)
+    return nameless
+
+
+def hand_on(header: Dataset, result: Dataset) -> None:
+    """Write patient, study, order and institution of `header` into `result`, which lies in its study."""
+    for keyword in _CARRIED:
+        if keyword in header:
+            result[keyword] = header[keyword]
+
+
+def hand_on_anatomy(header: Dataset, image: Dataset) -> None:
+    """Write body part and laterality of `header` into `image`; documents have neither. PS3.3 C.7.3.1."""
+    if "BodyPartExamined" in header:
+        image.BodyPartExamined = header.BodyPartExamined
+    if image.get("BodyPartExamined") not in _UNPAIRED:
+        image.Laterality = header.get("Laterality")
 
 
 def local_time(header: Dataset, moment: datetime) -> datetime:

@@ -8,6 +8,8 @@ canvas
 ├──────────────────────────────┤
 │ disclaimer, model, colour bar│
 └──────────────────────────────┘
+
+Side by side, the radiograph as it is stands left of it, between the same captions.
 """
 
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from dicom_node.results import wording
+from dicom_node.settings import OverlayLayout, OverlaySize
 from pipeline.radiograph import Gray, Radiograph
 from pipeline.reading import Reading
 
@@ -30,6 +33,12 @@ SHORTEST_SIDE: Final = 768
 
 LONGEST_SIDE: Final = 4096
 """Pixels up to which a small radiograph may grow, however narrow it is."""
+
+SMALL_SIDE: Final = 1024
+"""Pixels of the longer side of a radiograph that is drawn small."""
+
+SMALL_SHORTER_SIDE: Final = 384
+"""Pixels below which the shorter side of a large radiograph is not made: captions need a width."""
 
 _OPAQUE: Final = 0.6
 """Opacity of the strongest heat: the anatomy below stays visible."""
@@ -64,49 +73,72 @@ class _Line:
     colour: Colour
 
 
-def enlarged_shape(rows: int, columns: int) -> tuple[int, int]:
-    """Height and width at which a radiograph of `rows` by `columns` is drawn: its own, or larger if it is small."""
+def drawn_shape(rows: int, columns: int, *, size: OverlaySize = OverlaySize.FULL) -> tuple[int, int]:
+    """Height and width at which a radiograph of `rows` by `columns` is drawn.
+
+    Full: its own, or larger if it is small. Small: `SMALL_SIDE` along the longer side, unless it is very narrow.
+    """
+    if size is OverlaySize.SMALL:
+        factor = max(SMALL_SIDE / max(rows, columns), min(1.0, SMALL_SHORTER_SIDE / min(rows, columns)))
+        return round(rows * factor), round(columns * factor)
     factor = min(max(1.0, SHORTEST_SIDE / min(rows, columns)), max(1.0, LONGEST_SIDE / max(rows, columns)))
     return round(rows * factor), round(columns * factor)
 
 
-def draw(radiograph: Radiograph, reading: Reading, caption: Caption) -> NDArray[np.uint8]:
+def draw(
+    radiograph: Radiograph,
+    reading: Reading,
+    caption: Caption,
+    *,
+    layout: OverlayLayout = OverlayLayout.OVERLAY,
+    size: OverlaySize = OverlaySize.FULL,
+) -> NDArray[np.uint8]:
     """Draw what the node saw.
 
-    Returns uint8 (H, W, 3), RGB: the radiograph at `enlarged_shape`, between two bands of captions. Colour is only
-    where the lungs are; its opacity grows with the heat.
+    Returns uint8 (H, W, 3), RGB: the radiograph at `drawn_shape`, between two bands of captions. Colour is only
+    where the lungs are; its opacity grows with the heat. Side by side, the radiograph without colour is left of it.
     Source: COVID-XNet, section 2.3 (class activation map over the radiograph).
     """
-    height, width = enlarged_shape(*radiograph.pixels.shape)
+    height, width = drawn_shape(*radiograph.pixels.shape, size=size)
     unit = max(16.0, 0.022 * max(height, width))
-    top = _band(width, unit, _above(reading, caption))
-    bottom = _band(width, unit, _below(reading, caption), scale=reading.lungs_found)
-    canvas = np.empty((top.shape[0] + height + bottom.shape[0], width, 3), np.uint8)
+    left = width + round(unit / 2) if layout is OverlayLayout.SIDE_BY_SIDE else 0
+    top = _band(left + width, unit, _above(reading, caption))
+    bottom = _band(left + width, unit, _below(reading, caption), scale=reading.lungs_found)
+    canvas = np.empty((top.shape[0] + height + bottom.shape[0], left + width, 3), np.uint8)
     canvas[: top.shape[0]] = top
     canvas[top.shape[0] + height :] = bottom
-    _paint(canvas[top.shape[0] : top.shape[0] + height], radiograph.pixels, reading)
+    middle = canvas[top.shape[0] : top.shape[0] + height]
+    grey = _grey(radiograph.pixels, height, width)
+    if left:
+        middle[:, :width] = grey[..., None]
+        middle[:, width:left] = _BACKGROUND
+    middle[:, left:] = _painted(grey, reading)
     return canvas
 
 
-def _paint(area: NDArray[np.uint8], pixels: Gray, reading: Reading) -> None:
-    height, width = area.shape[:2]
+def _grey(pixels: Gray, height: int, width: int) -> NDArray[np.uint8]:
     grey = cv2.convertScaleAbs(pixels, alpha=255)
     if grey.shape != (height, width):
-        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_CUBIC)
+        smaller = height < grey.shape[0]
+        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    return np.asarray(grey, np.uint8)
+
+
+def _painted(grey: NDArray[np.uint8], reading: Reading) -> NDArray[np.uint8]:
+    height, width = grey.shape
     if not reading.lungs_found:
-        cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB, dst=area)
-        return
+        return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
     # Blended at the small size of the maps and then enlarged: a quarter of the time of the full size.
     soft = cv2.GaussianBlur(reading.lungs.astype(np.float32), (0, 0), 2.0)
     inside = (cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5).astype(np.uint8)
     colour, alpha = _colour(reading.heatmap)
     alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR) * inside
     colour = cv2.resize(colour, (width, height), interpolation=cv2.INTER_LINEAR)
-    under = cv2.multiply(grey, 255 - alpha, scale=1 / 255)
-    cv2.cvtColor(under, cv2.COLOR_GRAY2RGB, dst=area)
+    area = cv2.cvtColor(cv2.multiply(grey, 255 - alpha, scale=1 / 255), cv2.COLOR_GRAY2RGB)
     cv2.add(area, colour, dst=area, mask=inside)
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.polylines(area, contours, True, _CONTOUR, max(1, round(max(height, width) / 900)), cv2.LINE_AA)
+    return np.asarray(area, np.uint8)
 
 
 def _colour(heat: Gray) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

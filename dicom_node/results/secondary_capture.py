@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from dicom_node import concepts
-from dicom_node.results.equipment import MANUFACTURER, coded, sign, software_versions
+from dicom_node.results.equipment import MANUFACTURER, reference_to, sign, software_versions
+from dicom_node.results.origin import hand_on, hand_on_anatomy
 from dicom_node.results.wording import DISCLAIMER
+from dicom_node.settings import OverlayLayout
 from dicom_node.wire import NODE_MODEL_NAME
 from models.registry import ModelIdentity
 
@@ -20,42 +21,19 @@ SERIES_NUMBER_BASE: Final = 9_000
 
 SERIES_DESCRIPTION: Final = "COVID-XNet overlay - NOT FOR DIAGNOSIS"
 
-_UNPAIRED: Final = ("CHEST", "THORAX")
-"""Body parts of which Laterality shall not be told. PS3.3 C.7.3.1, type 2C: else it is there, empty if unknown."""
+_LOSS: Final = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
-_CARRIED: Final = (
-    "SpecificCharacterSet",
-    "TimezoneOffsetFromUTC",
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "TypeOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "StudyDescription",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "InstitutionName",
-    "InstitutionalDepartmentName",
-    "BodyPartExamined",
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
-)
+_SHOWS: Final = {
+    OverlayLayout.OVERLAY: "",
+    OverlayLayout.SIDE_BY_SIDE: "On the left the radiograph; on the right: ",
+}
 
 
 def secondary_capture(
     header: Dataset,
     overlay: NDArray[np.uint8],
     *,
+    layout: OverlayLayout,
     enlargement: tuple[float, float],
     model: ModelIdentity,
     sop_instance_uid: UID,
@@ -66,7 +44,7 @@ def secondary_capture(
 
     header: what `origin.carry_over` took from the source.
     overlay: uint8 (H, W, 3), RGB, with burned-in text.
-    enlargement: pixels of the overlay for one pixel of the source, vertically and horizontally.
+    layout: what it shows. enlargement: pixels of the overlay for one pixel of the source, vertically and horizontally.
     moment: when it was read, on the clock of the source.
     Returns a Secondary Capture Image (PS3.3 A.8.1), explicit VR little endian, with all that its modules ask for.
     """
@@ -90,7 +68,9 @@ def secondary_capture(
         series_time=moment.time(),
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
-    for keyword in _CARRIED:
+    hand_on(header, image)
+    hand_on_anatomy(header, image)
+    for keyword in _LOSS:
         if keyword in header:
             image[keyword] = header[keyword]
     sign(image, header, model)
@@ -102,26 +82,17 @@ def secondary_capture(
     image.SecondaryCaptureDeviceSoftwareVersions = software_versions(model)
     image.ImageType = ["DERIVED", "SECONDARY"]
     image.PatientOrientation = list(header.PatientOrientation) if "PatientOrientation" in header else None
-    if image.get("BodyPartExamined") not in _UNPAIRED:
-        image.Laterality = header.get("Laterality")
     image.BurnedInAnnotation, image.RecognizableVisualFeatures = "YES", "NO"
     if "LossyImageCompression" not in image:
         image.LossyImageCompression = "00"
     image.DerivationDescription = (
-        f"Class activation map of {model.name} {model.version} in colour over the radiograph, with captions above and "
-        f"below. {DISCLAIMER}"
+        f"{_SHOWS[layout]}Class activation map of {model.name} {model.version} in colour over the radiograph. "
+        f"Captions above and below. {DISCLAIMER}"
     )
-    image.SourceImageSequence = [_reference(header)]
+    image.SourceImageSequence = [reference_to(header)]
     image.ImageComments = DISCLAIMER
     _scale_spacing(image, header, enlargement)
     return image
-
-
-def _reference(header: Dataset) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
-    item.PurposeOfReferenceCodeSequence = [coded(concepts.SOURCE_IMAGE)]
-    return item
 
 
 def _scale_spacing(image: Dataset, header: Dataset, enlargement: tuple[float, float]) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 
 class ResultShelf:
-    """One folder per journey, one file per kind of result."""
+    """One folder per journey, one file per result: destinations may get the same kind in different forms."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def path(self, journey: str, kind: str) -> Path:
-        """File of the result `kind` (such as "overlay") of `journey`; its folder may not exist yet."""
-        return self._root / journey[:2] / journey / f"{kind}.dcm"
+    def path(self, journey: str, kind: str, sop_instance_uid: str) -> Path:
+        """File of a result of `journey`; its folder may not exist yet. kind: such as "overlay", for who looks."""
+        return self._root / journey[:2] / journey / f"{kind}-{sop_instance_uid}.dcm"

@@ -1,4 +1,7 @@
-"""The reading as a structured report: TID 1500, Measurement Report, in Comprehensive 3D SR. PS3.3 A.35.13."""
+"""The reading as a structured report: TID 1500, Measurement Report, in Comprehensive 3D SR or Comprehensive SR.
+
+Source: PS3.3 A.35.13 and A.35.3.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -7,6 +10,7 @@ from typing import Final
 from highdicom.sr import (
     AlgorithmIdentification,
     Comprehensive3DSR,
+    ComprehensiveSR,
     ContainerContentItem,
     ContentSequence,
     DeviceObserverIdentifyingAttributes,
@@ -33,8 +37,9 @@ from dicom_node import concepts
 from dicom_node.results import wording
 from dicom_node.results.equipment import MANUFACTURER, device_uid, serial_number, sign
 from dicom_node.results.identity import derive_uid
-from dicom_node.results.origin import CHARACTER_SET
+from dicom_node.results.origin import CHARACTER_SET, hand_on, without_names
 from dicom_node.results.regions import HEAT_LEVEL, RegionKind, Regions
+from dicom_node.settings import ReportClass
 from dicom_node.wire import COMPUTED_RADIOGRAPHY, NODE_MODEL_NAME, SECONDARY_CAPTURE
 from models.registry import ModelIdentity
 from pipeline.reading import Reading, Verdict
@@ -44,7 +49,7 @@ SERIES_NUMBER_BASE: Final = 19_000
 
 SERIES_DESCRIPTION: Final = "COVID-XNet report - NOT FOR DIAGNOSIS"
 
-_NAMES: Final = ("PatientName", "ReferringPhysicianName")
+_CLASSES: Final = {ReportClass.COMPREHENSIVE_3D: Comprehensive3DSR, ReportClass.COMPREHENSIVE: ComprehensiveSR}
 
 _INTERPRETATION: Final = {
     Verdict.POSITIVE: concepts.POSITIVE,
@@ -63,10 +68,11 @@ _REGIONS_IN_WORDS: Final = {
 
 def structured_report(
     header: Dataset,
-    overlay: Dataset,
+    overlay: Dataset | None,
     reading: Reading,
     regions: Regions,
     *,
+    report_class: ReportClass,
     journey: str,
     view: str,
     evidence: str,
@@ -77,23 +83,48 @@ def structured_report(
 ) -> Dataset:
     """Write the report on one reading.
 
-    header: what `origin.carry_over` took from the source. overlay: the Secondary Capture, which the report refers to.
+    header: what `origin.carry_over` took from the source. overlay: the Secondary Capture, which the report refers to;
+    None if it does not go along.
     view, evidence: projection, and the attribute that told it, if any. flags: remarks of the gate.
     moment: when it was read, on the clock of the source.
-    Returns a Comprehensive 3D SR, UNVERIFIED and PRELIMINARY, whose content is TID 1500 (PS3.16): the score as
+    Returns an SR of the class, UNVERIFIED and PRELIMINARY, whose content is TID 1500 (PS3.16): the score as
     Certainty of Finding in percent, its interpretation, and a TID 1410 group for each region; a TID 1501 group
     instead where there is no region.
     """
     content = MeasurementReport(
         title=concepts.IMAGING_MEASUREMENT_REPORT,
-        observation_context=ObservationContext(observer_device_context=_observer(reading.model)),
+        observation_context=ObservationContext(observer_device_context=observer(reading.model)),
         procedure_reported=concepts.PLAIN_CHEST_RADIOGRAPH,
         imaging_measurements=list(_groups(header, reading, regions, journey)),
-        referenced_images=[_library_entry(header)],
+        referenced_images=[library_entry(header)],
     )
     content[0].ContentSequence.append(_evaluations(overlay, reading, regions, view, evidence, flags))
-    report = Comprehensive3DSR(
-        evidence=[_without_names(header), overlay],
+    return document(
+        header,
+        [] if overlay is None else [overlay],
+        content,
+        reading.model,
+        report_class=report_class,
+        sop_instance_uid=sop_instance_uid,
+        series_instance_uid=series_instance_uid,
+        moment=moment,
+    )
+
+
+def document(
+    header: Dataset,
+    others: list[Dataset],
+    content: MeasurementReport,
+    model: ModelIdentity,
+    *,
+    report_class: ReportClass,
+    sop_instance_uid: UID,
+    series_instance_uid: UID,
+    moment: datetime,
+) -> Dataset:
+    """Make a report with this content on the radiograph of `header`; others: objects that it refers to besides."""
+    report = _CLASSES[report_class](
+        evidence=[without_names(header), *others],
         content=content,
         series_instance_uid=series_instance_uid,
         series_number=SERIES_NUMBER_BASE + (header.SeriesNumber or 0),
@@ -110,24 +141,14 @@ def structured_report(
         series_time=moment.time(),
         specific_character_set=CHARACTER_SET,
     )
-    for keyword in (*_NAMES, "TimezoneOffsetFromUTC", "InstitutionName", "InstitutionalDepartmentName"):
-        if keyword in header:
-            report[keyword] = header[keyword]
-    sign(report, header, reading.model)
+    hand_on(header, report)
+    sign(report, header, model)
     report.InstanceCreationDate, report.InstanceCreationTime = report.ContentDate, report.ContentTime
     return report
 
 
-def _without_names(header: Dataset) -> Dataset:
-    """highdicom quotes a person's name that it finds odd in a warning, and so in a log; it gets none to see."""
-    nameless = Dataset()
-    nameless.update({element.tag: element for element in header if element.keyword not in _NAMES})
-    for keyword in _NAMES:
-        setattr(nameless, keyword, None)
-    return nameless
-
-
-def _observer(model: ModelIdentity) -> ObserverContext:
+def observer(model: ModelIdentity) -> ObserverContext:
+    """The node as the device that observed. TID 1004."""
     return ObserverContext(
         observer_type=concepts.DEVICE,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
@@ -201,7 +222,7 @@ def _groups(
 
 
 def _evaluations(
-    overlay: Dataset, reading: Reading, regions: Regions, view: str, evidence: str, flags: tuple[str, ...]
+    overlay: Dataset | None, reading: Reading, regions: Regions, view: str, evidence: str, flags: tuple[str, ...]
 ) -> ContainerContentItem:
     """TID 1500, rows 12 to 14: the plain-language part; the template is extensible, so the overlay stands here too."""
     remarks = [
@@ -211,23 +232,32 @@ def _evaluations(
         f"Remark: {wording.NOT_COMMISSIONED}.",
         wording.DISCLAIMER,
     ]
-    container = ContainerContentItem(name=concepts.QUALITATIVE_EVALUATIONS, relationship_type="CONTAINS")
-    container.ContentSequence = ContentSequence(
-        [
-            TextContentItem(concepts.CONCLUSION, wording.conclusion(reading), relationship_type="CONTAINS"),
-            *(TextContentItem(concepts.COMMENT, remark, relationship_type="CONTAINS") for remark in remarks),
+    container = told(wording.conclusion(reading), remarks)
+    if overlay is not None:
+        container.ContentSequence.append(
             ImageContentItem(
                 concepts.ILLUSTRATION_OF_FINDING,
                 referenced_sop_class_uid=SECONDARY_CAPTURE,
                 referenced_sop_instance_uid=overlay.SOPInstanceUID,
                 relationship_type="CONTAINS",
-            ),
+            )
+        )
+    return container
+
+
+def told(conclusion: str, remarks: list[str]) -> ContainerContentItem:
+    """A conclusion in words, and remarks on it."""
+    container = ContainerContentItem(name=concepts.QUALITATIVE_EVALUATIONS, relationship_type="CONTAINS")
+    container.ContentSequence = ContentSequence(
+        [
+            TextContentItem(concepts.CONCLUSION, conclusion, relationship_type="CONTAINS"),
+            *(TextContentItem(concepts.COMMENT, remark, relationship_type="CONTAINS") for remark in remarks),
         ]
     )
     return container
 
 
-def _library_entry(header: Dataset) -> Dataset:
+def library_entry(header: Dataset) -> Dataset:
     """What the image library tells of the source (TID 1602, TID 1603).
 
     highdicom describes a projection radiograph by orientation and spacing and fails where one is missing; such a

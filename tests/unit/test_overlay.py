@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dicom_node.results.overlay import LONGEST_SIDE, SHORTEST_SIDE, Caption, draw, enlarged_shape
+from dicom_node.results.overlay import LONGEST_SIDE, SHORTEST_SIDE, Caption, draw, drawn_shape
+from dicom_node.settings import OverlayLayout, OverlaySize
 from pipeline.radiograph import Radiograph
 from tests.phantom import chest_phantom
 from tests.readings import make_reading
@@ -17,7 +18,7 @@ def _drawn(shape: tuple[int, int], **options: bool) -> tuple[NDArray[np.uint8], 
     """Overlay, the part of it that shows the radiograph, and where in this part the lungs are."""
     reading = make_reading(shape, **options)
     overlay = draw(Radiograph(pixels=chest_phantom(shape)), reading, CAPTION)
-    height, width = enlarged_shape(*shape)
+    height, width = drawn_shape(*shape)
     grey_rows = np.flatnonzero((overlay[:, 0] != overlay[0, 0]).any(axis=1))
     top = int(grey_rows[0])
     lungs = cv2.resize(reading.lungs.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
@@ -43,8 +44,40 @@ def _coloured(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def test_small_radiographs_are_enlarged_and_large_ones_left_alone(
     shape: tuple[int, int], drawn: tuple[int, int]
 ) -> None:
-    assert enlarged_shape(*shape) == drawn
+    assert drawn_shape(*shape) == drawn
     assert min(drawn) >= SHORTEST_SIDE or max(drawn) >= LONGEST_SIDE
+
+
+@pytest.mark.parametrize(
+    ("shape", "drawn"),
+    [((224, 224), (1024, 1024)), ((2500, 2048), (1024, 839)), ((600, 1200), (512, 1024)), ((128, 5000), (128, 5000))],
+)
+def test_a_small_overlay_has_1024_pixels_along_the_longer_side_unless_the_radiograph_is_very_narrow(
+    shape: tuple[int, int], drawn: tuple[int, int]
+) -> None:
+    assert drawn_shape(*shape, size=OverlaySize.SMALL) == drawn
+    overlay = draw(Radiograph(pixels=np.zeros(shape, np.float32)), make_reading(shape), CAPTION, size=OverlaySize.SMALL)
+    assert overlay.shape[1] == drawn[1]
+
+
+@pytest.mark.parametrize("shape", [(900, 1000), (1000, 900)])
+@pytest.mark.parametrize("size", OverlaySize)
+def test_side_by_side_the_radiograph_stands_uncoloured_left_of_the_overlay(
+    shape: tuple[int, int], size: OverlaySize
+) -> None:
+    pixels = np.maximum(chest_phantom(shape), 0.01)
+    reading = make_reading(shape)
+    overlay = draw(Radiograph(pixels=pixels), reading, CAPTION, layout=OverlayLayout.SIDE_BY_SIDE, size=size)
+    height, width = drawn_shape(*shape, size=size)
+    assert overlay.shape[1] > 2 * width
+    assert (overlay[0] == overlay[0, 0]).all(), "one band of captions above both"
+    top = next(row for row in range(len(overlay)) if (overlay[row, :width] != overlay[0, 0]).any(axis=1).all())
+    left, right = overlay[top : top + height, :width], overlay[top : top + height, -width:]
+    assert not _coloured(left).any()
+    assert _coloured(right).mean() > 0.1
+    lungs = cv2.resize(reading.lungs.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    far = cv2.dilate(lungs, np.ones((13, 13))) == 0
+    assert (left[far] == right[far]).all()
 
 
 @pytest.mark.parametrize("shape", [(256, 224), (1000, 1200)])
@@ -78,7 +111,7 @@ def test_the_hotter_the_more_opaque() -> None:
     black = Radiograph(pixels=np.zeros(shape, np.float32))
     overlay = draw(black, reading, CAPTION)
     strength = overlay.max(axis=2)
-    height, _ = enlarged_shape(*shape)
+    height, _ = drawn_shape(*shape)
     start = next(row for row in range(len(strength)) if not overlay[row, 0].any())
     image = strength[start : start + height]
     heat = cv2.resize(reading.heatmap, shape[::-1])
@@ -114,7 +147,7 @@ def test_captions_end_before_the_canvas_does(shape: tuple[int, int]) -> None:
     overlay = draw(
         Radiograph(pixels=pixels), make_reading(shape), Caption(view="unknown", flags=flags, moment=CAPTION.moment)
     )
-    assert overlay.shape[1] == enlarged_shape(*shape)[1]
+    assert overlay.shape[1] == drawn_shape(*shape)[1]
     background = overlay[0, 0]
     bands = overlay[(overlay[:, 0] == background).all(axis=1)]
     assert (bands[:, -4:] == background).all()

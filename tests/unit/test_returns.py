@@ -17,7 +17,7 @@ from dicom_node.journey.ledger import ReadingRow, ReturnRow, ReturnState, now
 from dicom_node.journey.outcome import Returned
 from dicom_node.results.shelf import ResultShelf
 from dicom_node.returns.returner import Sender, associate
-from dicom_node.settings import Peer, Settings
+from dicom_node.settings import Destination, Peer, Settings
 from dicom_node.wire import COMPUTED_RADIOGRAPHY
 from tests.peers.scripted_pacs import ScriptedPacs, scripted_pacs
 from tests.phantom import make_cr
@@ -37,7 +37,10 @@ class Desk:
 
     def __init__(self, folder: Path, destination: Peer) -> None:
         self.settings = Settings(
-            data_dir=folder / "data", destinations=(destination,), return_attempts=3, network_timeout=2.0
+            data_dir=folder / "data",
+            destinations=(Destination(peer=destination),),
+            return_attempts=3,
+            network_timeout=2.0,
         )
         prepare(self.settings)
         self.engine = open_engine(self.settings)
@@ -50,7 +53,7 @@ class Desk:
             for kind in KINDS:
                 ds = make_cr()
                 ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-                path = ResultShelf(self.settings.results_dir).path(JOURNEY, kind)
+                path = ResultShelf(self.settings.results_dir).path(JOURNEY, kind, ds.SOPInstanceUID)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 ds.save_as(path, enforce_file_format=True)
                 self.uids.append(ds.SOPInstanceUID)

@@ -15,7 +15,7 @@ from pydicom.uid import JPEG2000, ExplicitVRLittleEndian
 from dicom_node.errors import CannotCompose
 from dicom_node.reception.intake import Reason, Refused, judge
 from dicom_node.results.compose import Results, compose, save
-from dicom_node.results.overlay import enlarged_shape
+from dicom_node.results.overlay import drawn_shape
 from dicom_node.settings import Settings
 from dicom_node.wire import SECONDARY_CAPTURE
 from pipeline.radiograph import Radiograph
@@ -103,7 +103,7 @@ def test_another_journey_gives_other_uids_and_the_same_picture() -> None:
 def test_a_calibrated_spacing_is_scaled_with_the_enlargement() -> None:
     source = make_source(PixelSpacing=["0.4", "0.2"], PixelSpacingCalibrationType="FIDUCIAL")
     capture = results_of(source).secondary_capture
-    height, width = enlarged_shape(*SHAPE)
+    height, width = drawn_shape(*SHAPE)
     assert float(capture.PixelSpacing[0]) * height == pytest.approx(0.4 * SHAPE[0])
     assert float(capture.PixelSpacing[1]) * width == pytest.approx(0.2 * SHAPE[1])
     assert capture.PixelSpacingCalibrationType == "FIDUCIAL"

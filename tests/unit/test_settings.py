@@ -1,13 +1,25 @@
 """Settings: one table, clear errors."""
 
+import json
 import os
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 from dicom_node.cli.config import example_text
 from dicom_node.errors import ConfigurationError
-from dicom_node.settings import Peer, Settings, load_settings
+from dicom_node.settings import (
+    BY_DEFAULT,
+    Destination,
+    OverlaySize,
+    Peer,
+    ResultChoice,
+    ResultKind,
+    Settings,
+    as_toml,
+    load_settings,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +59,7 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("COVIDXNET_PORT", "11113")
     settings = load_settings(file)
     assert (settings.ae_title, settings.port) == ("FROMFILE", 11113)
-    assert settings.destinations == (Peer("PACS", "10.0.0.1", 104),)
+    assert settings.destinations == (Destination(peer=Peer("PACS", "10.0.0.1", 104)),)
 
 
 def test_the_file_is_found_in_the_working_folder_or_by_the_environment(
@@ -65,8 +77,84 @@ def test_lists_in_the_environment_are_json_or_separated_by_commas(monkeypatch: p
     monkeypatch.setenv("COVIDXNET_DESTINATIONS", value)
     monkeypatch.setenv("COVIDXNET_CALLING_AES", "CT1, CR2")
     settings = load_settings()
-    assert settings.destinations == (Peer("A", "h", 1), Peer("B", "::1", 2))
+    assert [destination.peer for destination in settings.destinations] == [Peer("A", "h", 1), Peer("B", "::1", 2)]
     assert settings.calling_aes == ("CT1", "CR2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'destinations = ["A@h:1", { peer = "B@h:2", objects = ["key-object", "report"], overlay_size = 1024 }]',
+        'destinations = ["A@h:1", { peer = "B@h:2", objects = ["report", "key-object"], overlay_size = "1024" }]',
+        '[[destinations]]\npeer = "A@h:1"\n[[destinations]]\npeer = "B@h:2"\nobjects = ["report", "key-object"]\n'
+        "overlay_size = 1024",
+    ],
+)
+def test_a_destination_may_be_a_table_that_says_what_it_gets(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(text)
+    first, second = load_settings(file).destinations
+    assert first == Destination(peer=Peer("A", "h", 1))
+    assert first.choice == BY_DEFAULT
+    assert second.peer == Peer("B", "h", 2)
+    assert second.objects == (ResultKind.REPORT, ResultKind.KEY_OBJECT)
+    assert second.choice == ResultChoice(
+        objects=(ResultKind.REPORT, ResultKind.KEY_OBJECT), overlay_size=OverlaySize.SMALL
+    )
+
+
+@pytest.mark.parametrize("value", ['["A@h:1", {"peer": "B@h:2", "report_class": "comprehensive"}]'])
+def test_a_table_in_the_environment_is_json_and_is_shown_as_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
+) -> None:
+    monkeypatch.setenv("COVIDXNET_DESTINATIONS", value)
+    destinations = load_settings().destinations
+    assert [destination.report_class.value for destination in destinations] == ["comprehensive-3d", "comprehensive"]
+    assert [destination.plain for destination in destinations] == json.loads(value)
+    file = tmp_path / "again.toml"
+    file.write_text(f"destinations = {as_toml(json.loads(value))}")
+    monkeypatch.delenv("COVIDXNET_DESTINATIONS")
+    assert load_settings(file).destinations == destinations
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ('{"overlay_size": "full"}', ["COVIDXNET_DESTINATIONS[0].peer", "AET@host:port"]),
+        ('{"peer": "A@h"}', ["COVIDXNET_DESTINATIONS", "A@h", "AET@host:port"]),
+        ('{"peer": "A@h:1", "overlay_sise": 1024}', ["COVIDXNET_DESTINATIONS[0].overlay_sise", "overlay_size"]),
+        ('{"peer": "A@h:1", "zzzz": 1}', ["COVIDXNET_DESTINATIONS[0].zzzz", "character_set"]),
+        ('{"peer": "A@h:1", "overlay_size": 512}', ["COVIDXNET_DESTINATIONS[0].overlay_size", "512", "1024"]),
+        ('{"peer": "A@h:1", "overlay_layout": "both"}', ["[0].overlay_layout", "both", "side-by-side"]),
+        ('{"peer": "A@h:1", "objects": ["ct"]}', ["[0].objects", "ct", "key-object"]),
+        ('{"peer": "A@h:1", "objects": []}', ["[0].objects", "at least 1"]),
+        ('{"peer": "A@h:1", "objects": ["report", "report"]}', ["[0].objects", "twice"]),
+        ('{"peer": "A@h:1", "objects": "report"}', ["[0].objects", "report"]),
+        ('{"peer": "A@h:1", "report_class": "basic"}', ["[0].report_class", "basic", "comprehensive-3d"]),
+        ('{"peer": "A@h:1", "character_set": "latin"}', ["[0].character_set", "latin", "source"]),
+        ('{"peer": "A@h:1"}, "A@h:1"', ["COVIDXNET_DESTINATIONS", "twice"]),
+    ],
+)
+def test_a_wrong_key_of_a_destination_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, table: str, says: list[str]
+) -> None:
+    monkeypatch.setenv("COVIDXNET_DESTINATIONS", f"[{table}]")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert [word for word in says if word not in message] == []
+
+
+@pytest.mark.parametrize("key", Destination.model_fields)
+def test_every_key_of_a_destination_is_documented_with_its_values(key: str) -> None:
+    page = (Path(__file__).parents[2] / "deploy" / "handbook" / "configuration.md").read_text("utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{key}` |")]
+    field = Destination.model_fields[key]
+    kind = ResultKind if key == "objects" else field.annotation
+    values = [str(value) for value in kind] if isinstance(kind, type) and issubclass(kind, StrEnum) else []
+    assert key in ("peer", "objects") or values
+    assert [value for value in values if f'`"{value}"`' not in row] == []
 
 
 @pytest.mark.parametrize(
