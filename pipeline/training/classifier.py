@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_curve
 
-from models.covid_xnet import CLASSES, covid_xnet, with_activation_map
+from models.covid_xnet import CLASSES, covid_xnet
 from models.registry import OperatingPoint
 from pipeline.preprocess import Recipe
 from pipeline.training.augment import Vary, as_in_the_paper, gently_and_in_tone
@@ -112,9 +112,9 @@ def scores(network: keras.Model, images: Images) -> NDArray[np.float64]:
 
 
 def operating_point(
-    network: keras.Model, recipe: Recipe, images: Images, targets: Targets, out_of_fold: NDArray[np.float64]
+    serving: keras.Model, recipe: Recipe, images: Images, targets: Targets, out_of_fold: NDArray[np.float64]
 ) -> tuple[OperatingPoint, dict[str, float]]:
-    """Choose threshold and band from out-of-fold scores, and the scale of the heat map from `network`.
+    """Choose threshold and band from out-of-fold scores, and the scale of the heat map from `serving`, which gives it.
 
     The threshold has the largest sum of sensitivity and specificity; inside the band, reaching to 95 % of each, a score
     says little.
@@ -125,7 +125,7 @@ def operating_point(
     sensitive = float(np.clip(thresholds[int(np.argmax(true_positives >= 0.95))], 0, 1))
     specific = float(np.clip(thresholds[int(np.flatnonzero(false_positives <= 0.05)[-1])], 0, 1))
     positive = images[targets == 1][..., None].astype(np.float32) / 255
-    activation = with_activation_map(network).predict(positive, batch_size=64, verbose=0)[1]
+    activation = serving.predict(positive, batch_size=64, verbose=0)[1]
     point = OperatingPoint(
         classes=CLASSES,
         threshold=round(threshold, 4),

@@ -46,6 +46,10 @@ def publish(
         # The converter calls the network with a tuple, which Keras remarks upon.
         warnings.filterwarnings("ignore", message="The structure of `inputs`")
         exported = openvino.convert_model(network, input=[1, side, side, 1])
+    # The converter sorts the outputs by the names of their tensors, which Keras numbers as it makes them.
+    by_name = {name: output.get_node() for output in exported.outputs for name in output.get_names()}
+    results = [by_name[output.name] for output in network.outputs]
+    exported = openvino.Model(results, exported.get_parameters(), network.name)
     openvino.save_model(exported, folder / f"{name}.xml", compress_to_fp16=False)
     difference = parity(network, folder / f"{name}.xml", example)
     if difference > PARITY:
