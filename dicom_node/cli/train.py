@@ -5,12 +5,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dicom_node.errors import NodeError
 from dicom_node.roles import ONE_THREAD
+
+if TYPE_CHECKING:  # commands import what is large when they run: --help answers at once
+    from pipeline.training.folds import Teaching
 
 ManifestOption = Annotated[
     Path,
@@ -187,37 +190,56 @@ def classifier(
     epochs: EpochsOption = 10,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option("--seed", help="Of folds, weights and augmentation.")] = 0,
+    run_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            help="Folder of the run, which goes on if it was interrupted; by default one in --cache for each "
+            "configuration.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Train COVID-XNet: cross-validate by patient, judge on unseen archives, then train on all.
+    """Train COVID-XNet: cross-validate by patient, and judge on unseen archives.
 
+    What is published is the vote of the networks of all folds.
     The lung and rib networks must be in the --out folder already.
 
     Example: covid-xnet train classifier --manifest corpus/manifest.csv --out weights --version 1.0.0 --data "Ours"
     """
     with training("COVID-XNet") as begin:
+        import keras
         import numpy as np
 
         from models.covid_xnet import with_activation_map
         from pipeline.flow import RECIPES
         from pipeline.training import classifier as science
+        from pipeline.training import folds as parts
         from pipeline.training.corpus import read_corpus
         from pipeline.training.export import publish
         from pipeline.training.prepare import prepared
+        from pipeline.training.run import BadRun, Run, config_of, digest_of
 
         if recipe not in RECIPES:
             raise typer.BadParameter(f"{recipe!r} is none of {', '.join(RECIPES)}.", param_hint="--recipe")
         samples = science.choose(read_corpus(manifest))
+        parts.require_both_classes(samples)
         targets = science.targets_of(samples)
-        if len(set(targets.tolist())) < 2:
-            raise NodeError(f"{manifest} has one class only.", hint="Add radiographs with label covid, and others.")
         images = prepared(samples, RECIPES[recipe], out, cache, begin(len(samples)))
-        tick = begin((folds + len(science.UNSEEN) + 1) * epochs)
-        out_of_fold, metrics = science.cross_validate(samples, images, folds=folds, epochs=epochs, seed=seed, tick=tick)
-        metrics |= science.judge_unseen_archives(samples, images, epochs=epochs, seed=seed, tick=tick)
-        network = science.fit(images, targets, epochs=epochs, seed=seed, tick=tick)
+        teach = teaching(recipe, epochs, begin((folds + len(science.UNSEEN)) * epochs))
+        asked = {"command": "train", "recipe": RECIPES[recipe].digest(), "epochs": epochs, "folds": folds, "seed": seed}
+        config = config_of(samples, **asked)
+        try:
+            run = Run.open(run_folder or cache / "runs" / digest_of(config), config)
+            out_of_fold, metrics = parts.cross_validate(run, samples, images, teaching=teach, folds=folds, seed=seed)
+            metrics |= parts.judge_unseen_archives(run, samples, images, teaching=teach, seed=seed)
+        except BadRun as e:
+            raise NodeError(f"{e}.", hint="Give another --run.") from e
+        voters = [run.network(split.name) for split in parts.patient_folds(samples, folds=folds, seed=seed)]
+        network = with_activation_map(*(keras.saving.load_model(file) for file in voters))
         point, more = science.operating_point(network, RECIPES[recipe], images, targets, out_of_fold)
         publish(
-            with_activation_map(network),
+            network,
             out,
             name="covid_xnet",
             title="COVID-XNet",
@@ -228,6 +250,19 @@ def classifier(
             operating_point=point,
         )
         _report("covid_xnet", metrics | more)
+
+
+def teaching(recipe: str, epochs: int, tick: Callable[..., None]) -> "Teaching":
+    """How the classifier is trained for a recipe."""
+    from pipeline.training import classifier as science
+    from pipeline.training.folds import Teaching
+
+    return Teaching(
+        fit=lambda images, targets, seed: science.fit(
+            images, targets, course=science.COURSES[recipe], epochs=epochs, seed=seed, tick=tick
+        ),
+        skip=lambda: tick(epochs),
+    )
 
 
 def _ticking(tick: Callable[[], None]) -> Any:

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -34,13 +34,24 @@ class BadCorpus(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One radiograph of the corpus. `lung_mask` is None where nobody has drawn one."""
+    """One radiograph of the corpus.
+
+    lung_mask: None where nobody has drawn one. fold: of the cross-validation, if the manifest chooses it. row: of the
+    manifest, for messages.
+    """
 
     file: Path
     label: Label
     patient: str
     archive: str
     lung_mask: Path | None
+    fold: str = ""
+    row: int = field(default=0, compare=False)
+
+    @property
+    def place(self) -> str:
+        """Where it stands and which file it is."""
+        return f"row {self.row}, {self.file}" if self.row else str(self.file)
 
     def digest(self) -> str:
         """Sha256 (hex) of the file: what is computed once is kept under it, for names may come twice."""
@@ -52,30 +63,39 @@ class Sample:
         try:
             return working_frame(from_image(self.file, maximum_pixels=MAXIMUM_PIXELS).pixels)
         except UnreadableRadiograph as e:
-            raise BadCorpus(f"{self.file}: {e}") from e
+            raise BadCorpus(f"{self.place}: {e}") from e
 
     def mask(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """The share of lung in each pixel of a frame of `shape`: float32, [0, 1]; raises BadCorpus if there is none."""
         drawn = cv2.imread(str(self.lung_mask), cv2.IMREAD_GRAYSCALE) if self.lung_mask else None
         if drawn is None:
-            raise BadCorpus(f"{self.file} has no readable lung mask")
+            raise BadCorpus(f"{self.place} has no readable lung mask")
         lungs = (drawn > 127).astype(np.float32)
         resized: NDArray[np.float32] = cv2.resize(lungs, shape[::-1], interpolation=cv2.INTER_AREA)
         return resized
 
 
 def read_corpus(manifest: Path) -> list[Sample]:
-    """Read a manifest: CSV with the columns file, label, patient_id, source_key and, if masks exist, lung_mask.
+    """Read a manifest: CSV with the columns file, label, patient_id, source_key and, if wanted, lung_mask and fold.
 
-    Paths are relative to the manifest; laterals (view L) are left out. Raises BadCorpus that names the first bad row.
+    Paths are relative to the manifest; laterals (view L) are left out. Raises BadCorpus that names the first bad row:
+    also one that puts a patient into a second fold.
     """
     samples = []
+    first: dict[str, Sample] = {}
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark before it
             for number, row in enumerate(csv.DictReader(file), start=2):
                 if row.get("view") == "L":
                     continue
-                samples.append(_sample(manifest.parent, row, f"{manifest}, row {number}"))
+                sample = _sample(manifest.parent, row, number, f"{manifest}, row {number}")
+                known = first.setdefault(sample.patient, sample)
+                if known.fold != sample.fold:
+                    raise BadCorpus(
+                        f"{manifest}, row {number}: patient {sample.patient!r} is in fold {sample.fold!r}, "
+                        f"but in row {known.row} in fold {known.fold!r}"
+                    )
+                samples.append(sample)
     except OSError as e:
         raise BadCorpus(f"{manifest} cannot be read: {e.strerror}") from e
     except UnicodeDecodeError as e:
@@ -85,7 +105,7 @@ def read_corpus(manifest: Path) -> list[Sample]:
     return samples
 
 
-def _sample(folder: Path, row: dict[str, str], where: str) -> Sample:
+def _sample(folder: Path, row: dict[str, str], number: int, where: str) -> Sample:
     missing = [name for name in ("file", "label", "patient_id", "source_key") if not row.get(name)]
     if missing:
         raise BadCorpus(f"{where}: {', '.join(missing)} missing")
@@ -101,6 +121,8 @@ def _sample(folder: Path, row: dict[str, str], where: str) -> Sample:
         patient=row["patient_id"],
         archive=row["source_key"],
         lung_mask=mask,
+        fold=row.get("fold") or "",
+        row=number,
     )
 
 

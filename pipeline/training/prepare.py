@@ -1,6 +1,7 @@
 """Prepare a corpus for the classifier once per recipe and networks, on all cores."""
 
 import hashlib
+import inspect
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
@@ -20,21 +21,31 @@ from pipeline.training.corpus import MAXIMUM_PIXELS, BadCorpus, Sample
 
 _CHUNK = 64
 
+Probe = Callable[[Radiograph, Network], tuple[Radiograph, Network]]
+"""Changes a radiograph before it is prepared. Gets the lung network, and returns the one to go on with."""
+
 
 def prepared(
-    samples: Sequence[Sample], recipe: Recipe, weights: Path, cache: Path, tick: Callable[[int], None]
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    weights: Path,
+    cache: Path,
+    tick: Callable[[int], None],
+    probe: Probe | None = None,
 ) -> NDArray[np.uint8]:
     """What the classifier sees of each sample: uint8 (N, side, side), 0 to 255 for [0, 1].
 
     weights: folder with the lung and rib networks. cache: folder that keeps the result, by the digest of all that it
-    depends on. `tick` gets the number of samples that were done. Raises BadCorpus and WeightsMismatch.
+    depends on. `tick` gets the number of samples that were done. probe: a function of a module, known by its name and
+    its code. Raises BadCorpus and WeightsMismatch.
     """
     registry = Registry.load(weights)
     networks = [str(registry.file(name, ".xml")) for name in ("lung_unet", "rib_suppression")]
     digests = [d for name in ("lung_unet", "rib_suppression") for d in registry.entries[name].files.values()]
     contents = [sample.digest() for sample in samples]
-    key = hashlib.sha256("\n".join([recipe.digest(), *digests, *contents]).encode()).hexdigest()[:16]
-    file = cache / f"{recipe.name}-{key}.npy"
+    changed = [] if probe is None else [probe.__name__, inspect.getsource(inspect.getmodule(probe) or probe)]
+    key = hashlib.sha256("\n".join([recipe.digest(), *digests, *contents, *changed]).encode()).hexdigest()[:16]
+    file = cache / f"{'-'.join([recipe.name, *changed[:1]])}-{key}.npy"
     if file.exists():
         tick(len(samples))
         return np.asarray(np.load(file))
@@ -43,7 +54,7 @@ def prepared(
     images = []
     # OpenVINO and TensorFlow do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, _load, (networks, recipe)) as pool:
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, _load, (networks, recipe, probe)) as pool:
         for part in pool.map(_prepare, chunks):
             images.append(part)
             tick(len(part))
@@ -54,24 +65,25 @@ def prepared(
     return array
 
 
-_worker: tuple[Network, Network, Recipe] | None = None
+_worker: tuple[Network, Network, Recipe, Probe | None] | None = None
 """The networks of a worker process, loaded once when it starts."""
 
 
-def _load(networks: Sequence[str], recipe: Recipe) -> None:
+def _load(networks: Sequence[str], recipe: Recipe, probe: Probe | None) -> None:
     global _worker
-    _worker = Network(Path(networks[0])), Network(Path(networks[1])), recipe
+    _worker = Network(Path(networks[0])), Network(Path(networks[1])), recipe, probe
 
 
 def _prepare(samples: Sequence[Sample]) -> NDArray[np.uint8]:
     assert _worker is not None
-    lungs, ribs, recipe = _worker
+    find, ribs, recipe, probe = _worker
     images = []
     for sample in samples:
         try:
             radiograph: Radiograph = from_image(sample.file, maximum_pixels=MAXIMUM_PIXELS)
+            radiograph, lungs = probe(radiograph, find) if probe else (radiograph, find)
             image = prepare(radiograph, lungs=lungs, ribs=ribs, recipe=recipe, stages={}).image
         except UnreadableRadiograph as e:
-            raise BadCorpus(f"{sample.file}: {e}") from e
+            raise BadCorpus(f"{sample.place}: {e}") from e
         images.append(np.rint(image * 255).astype(np.uint8))
     return np.stack(images)

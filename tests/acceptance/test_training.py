@@ -201,7 +201,7 @@ BAD: list[tuple[str, Callable[[list[Row]], None], str]] = [
     ("classifier", _no_column, "row 2: patient_id missing"),
     ("classifier", _no_patient, "row 5: patient_id missing"),
     ("lungs", _no_file, "row 3: "),
-    ("classifier", _one_class, "has one class only"),
+    ("classifier", _one_class, "one class only: from row 2, "),
     ("lungs", _no_masks, "names no lung masks"),
     ("lungs", _one_patient, "1 patients are too few to hold out one in 6"),
 ]

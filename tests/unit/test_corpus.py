@@ -161,3 +161,12 @@ def test_too_few_patients_to_hold_some_out_are_told_before_anything_is_trained()
         held_out([of_patient("p1")] * 20, 6)
     with pytest.raises(BadCorpus, match=r"^2 patients are too few to hold out one in 1$"):
         held_out([of_patient("p1"), of_patient("p2")], 1)
+
+
+def test_a_patient_in_two_folds_is_named_with_both_rows(folder: Path) -> None:
+    rows = [{**GOOD, "fold": "1"}, {**GOOD, "patient_id": "p2", "fold": "2"}, {**GOOD, "fold": "2"}]
+    columns = [*COLUMNS, "fold"]
+    assert complaint(write(folder, rows, columns)).endswith(
+        "row 4: patient 'p1' is in fold '2', but in row 2 in fold '1'"
+    )
+    assert [sample.fold for sample in read_corpus(write(folder, rows[:2], columns))] == ["1", "2"]

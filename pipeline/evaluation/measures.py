@@ -1,0 +1,153 @@
+"""What is measured: scikit-learn's numbers, and how far they would scatter with other patients."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+    roc_curve,
+)
+
+DRAWS: Final = 1000
+"""Of the bootstrap."""
+BINS: Final = 10
+"""Of the reliability diagram, equally wide."""
+_CLOSEST: Final = 1e-6
+"""Scores are kept that far from 0 and 1, where their logit ends."""
+
+Targets = NDArray[np.int64]
+Scores = NDArray[np.float64]
+
+
+def table_row(targets: Targets, scores: Scores, threshold: float) -> dict[str, Any]:
+    """A row of Table 1 of the paper: positive is a score that reaches the threshold.
+
+    confusion: [[true negatives, false positives], [false negatives, true positives]].
+    """
+    called = (scores >= threshold).astype(np.int64)
+    return {
+        "confusion": confusion_matrix(targets, called, labels=[0, 1]).tolist(),
+        "sensitivity": float(recall_score(targets, called, zero_division=0)),
+        "specificity": float(recall_score(targets, called, pos_label=0, zero_division=0)),
+        "precision": float(precision_score(targets, called, zero_division=0)),
+        "f1": float(f1_score(targets, called, zero_division=0)),
+        "auc": float(roc_auc_score(targets, scores)),
+        "balanced_accuracy": float(balanced_accuracy_score(targets, called)),
+    }
+
+
+def interval(
+    measure: Callable[[NDArray[np.float64]], float],
+    targets: Targets,
+    patients: Sequence[str],
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> list[float] | None:
+    """The 95 % interval of a bootstrap over patients; None if no draw held both classes.
+
+    measure: gets how often each sample was drawn, float64 (N,): the weights of scikit-learn's measures. Patients are
+    drawn within the class of their first sample, so that a draw of few patients has both.
+    """
+    _, of = np.unique(np.array(patients), return_inverse=True)
+    count = int(of.max()) + 1
+    first = np.full(count, -1)
+    first[of[::-1]] = np.arange(len(of))[::-1]
+    random, found = np.random.default_rng(seed), []
+    groups = [np.flatnonzero(targets[first] == c) for c in np.unique(targets[first])]
+    for _ in range(draws):
+        drawn = np.zeros(count)
+        for group in groups:
+            drawn[group] = random.multinomial(len(group), np.full(len(group), 1 / len(group)))
+        weights = drawn[of]
+        if len(set(targets[weights > 0].tolist())) == len(set(targets.tolist())):
+            found.append(measure(weights))
+    found = [value for value in found if np.isfinite(value)]
+    return [float(value) for value in np.percentile(found, (2.5, 97.5))] if found else None
+
+
+def auc_with_interval(targets: Targets, scores: Scores, patients: Sequence[str]) -> dict[str, Any]:
+    """Area under the ROC curve, its interval, and how many of each class it rests on."""
+    return {
+        "auc": float(roc_auc_score(targets, scores)),
+        "interval": interval(lambda w: float(roc_auc_score(targets, scores, sample_weight=w)), targets, patients),
+        "positives": int((targets == 1).sum()),
+        "negatives": int((targets == 0).sum()),
+    }
+
+
+def share_with_interval(called: NDArray[np.bool_], patients: Sequence[str]) -> dict[str, Any]:
+    """Share of `called`, its interval, and how many it rests on."""
+    one_class = np.zeros(len(called), np.int64)
+    return {
+        "share": float(called.mean()),
+        "interval": interval(lambda w: float(np.average(called, weights=w)), one_class, patients),
+        "radiographs": len(called),
+    }
+
+
+def threshold_for(targets: Targets, scores: Scores, sensitivity: float) -> float:
+    """The highest threshold that reaches `sensitivity`."""
+    _, found, thresholds = roc_curve(targets, scores, drop_intermediate=False)
+    return float(thresholds[int(np.argmax(found >= sensitivity))])
+
+
+def temperature(targets: Targets, scores: Scores) -> float:
+    """The factor of the logits with which scores become probabilities, if both classes are equally frequent.
+
+    Source: Guo et al., "On calibration of modern neural networks", 2017, which divides by its inverse.
+    """
+    logits, weights = logits_of(scores), balance(targets)
+
+    def loss(log_factor: float) -> float:
+        return float(log_loss(targets, expit(logits * np.exp(log_factor)), sample_weight=weights, labels=[0, 1]))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-4, 3), method="bounded").x))
+
+
+def calibrated(scores: Scores, factor: float, shift: float = 0.0) -> Scores:
+    """Scores whose logits were multiplied by `factor` and moved by `shift`."""
+    return np.asarray(expit(logits_of(scores) * factor + shift), np.float64)
+
+
+def reliability(targets: Targets, scores: Scores) -> list[dict[str, float]]:
+    """The reliability diagram: of each bin that is not empty its mean score, share of positives and weight.
+
+    Both classes count the same: otherwise it would show how frequent COVID-19 is in the corpus.
+    """
+    bins, weights = np.minimum((scores * BINS).astype(int), BINS - 1), balance(targets)
+    return [
+        {
+            "score": float(np.average(scores[bins == i], weights=weights[bins == i])),
+            "positives": float(np.average(targets[bins == i], weights=weights[bins == i])),
+            "weight": float(weights[bins == i].sum()),
+        }
+        for i in range(BINS)
+        if (bins == i).any()
+    ]
+
+
+def expected_calibration_error(targets: Targets, scores: Scores) -> float:
+    """ECE: mean distance of score and share of positives over the bins, by their weight, which is that of `balance`."""
+    return sum(bin["weight"] * abs(bin["score"] - bin["positives"]) for bin in reliability(targets, scores))
+
+
+def balance(targets: Targets) -> Scores:
+    """Weights with which both classes count one half; their sum is 1."""
+    counts = np.bincount(targets, minlength=2)
+    return np.asarray(0.5 / np.maximum(counts, 1)[targets], np.float64)
+
+
+def logits_of(scores: Scores) -> Scores:
+    """Logits of scores, finite also at 0 and 1."""
+    return np.asarray(logit(np.clip(scores, _CLOSEST, 1 - _CLOSEST)), np.float64)
