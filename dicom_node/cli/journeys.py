@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dicom_node.cli.context import settings_of
+from dicom_node.errors import NodeError
 from dicom_node.settings import Peer
 
 if TYPE_CHECKING:  # commands import what is large when they run: --help answers at once
@@ -24,11 +25,16 @@ def status(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=0, help="How many objects to list; 0: all.")] = 20,
+    study: Annotated[
+        str | None,
+        typer.Option("--study", metavar="UID", help="Only this study, and all its objects.", show_default=False),
+    ] = None,
 ) -> None:
     """Show how many objects stand where, and what became of the last ones. Names no patient.
 
     Examples: covid-xnet status
               covid-xnet status --json --limit 0
+              covid-xnet status --study 1.2.840.113619.2.5.1
     """
     from rich.console import Console
     from sqlalchemy.orm import Session
@@ -41,9 +47,12 @@ def status(
     engine = open_engine(settings)
     with Session(engine) as session:
         numbers = counts(session)
-        objects = [_object(row) for row in latest(session, limit or None)]
-        rejected = [_rejected(row) for row in latest_rejected(session, limit or None)]
+        objects = [_object(row) for row in latest(session, None if study else limit or None, study=study)]
+        rejected = [] if study else [_rejected(row) for row in latest_rejected(session, limit or None)]
     engine.dispose()
+    if study:
+        _show_study(study, objects, as_json)
+        return
     if as_json:
         typer.echo(json.dumps({"counts": numbers, "objects": objects, "rejected": rejected}, indent=2))
         return
@@ -57,6 +66,18 @@ def status(
             style="red",
             markup=False,  # a peer wrote part of it
         )
+
+
+def _show_study(study: str, objects: list[dict[str, Any]], as_json: bool) -> None:
+    """Show the objects of one study; a C-STORE that was refused names no study."""
+    from rich.console import Console
+
+    if not objects:
+        raise NodeError(f"No object of study {study} was received.", hint="Check the Study Instance UID.")
+    if as_json:
+        typer.echo(json.dumps({"study_instance_uid": study, "objects": objects}, indent=2))
+    else:
+        Console().print(_table(objects))
 
 
 def _object(row: "ReceivedObject") -> dict[str, Any]:

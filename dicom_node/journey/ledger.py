@@ -166,12 +166,16 @@ def counts(session: Session) -> dict[str, int]:
     }
 
 
-def latest(session: Session, limit: int | None) -> list[ReceivedObject]:
-    """The objects that came last, newest first, with their readings and returns; all if `limit` is None."""
+def latest(session: Session, limit: int | None, *, study: str | None = None) -> list[ReceivedObject]:
+    """The objects that came last, newest first, with their readings and returns; all if `limit` is None.
+
+    study: Study Instance UID; None: of every study.
+    """
     return list(
         session.scalars(
             sa.select(ReceivedObject)
             .options(sa.orm.selectinload(ReceivedObject.reading), sa.orm.selectinload(ReceivedObject.returns))
+            .where(sa.true() if study is None else ReceivedObject.study_instance_uid == study)
             .order_by(ReceivedObject.id.desc())
             .limit(limit)
         )

@@ -276,3 +276,22 @@ def test_a_database_that_is_none_is_told_with_what_to_check(settings: Settings, 
     assert isinstance(result.exception, OutOfResources)
     assert "database" in str(result.exception)
     assert "data_dir" in str(result.exception)
+
+
+def test_the_objects_of_one_study_are_shown_together_and_no_other(settings: Settings) -> None:
+    fill(settings)
+    queue = JourneyQueue(settings)
+    queue.record(replace(CHEST, sop_instance_uid="1.2.9.1", digest="d9", study_instance_uid="1.2.9"))
+    queue.close()
+    shown = status("--study", "1.2.3", "--limit", "1")
+    assert list(shown) == ["study_instance_uid", "objects"]
+    assert [o["sop_instance_uid"] for o in shown["objects"]] == ["1.2.3.4", "1.2.3.3", "1.2.3.2", "1.2.3.1"]
+    table = run("status", "--study", "1.2.9").stdout
+    assert "1.2.9.1" in table
+    assert "1.2.3.1" not in table
+
+
+def test_a_study_of_which_nothing_came_is_an_error(settings: Settings) -> None:
+    result = run("status", "--study", "1.2.8")
+    assert result.exit_code == 1
+    assert "No object of study 1.2.8 was received." in str(result.exception)
