@@ -119,6 +119,8 @@ def _undecodable(part: str) -> Iterator[None]:
         yield
     except (UnreadableRadiograph, MemoryError):
         raise
+    except Image.DecompressionBombError as e:
+        raise UndecodablePixels(f"{part} states more pixels than could ever be read.") from e
     except Exception as e:
         raise UndecodablePixels(f"{part} cannot be decoded ({type(e).__name__}).") from e
     except BaseException as e:

@@ -2,8 +2,10 @@
 
 import struct
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -23,7 +25,7 @@ from pydicom.uid import (
 )
 
 from pipeline.errors import UndecodablePixels
-from pipeline.radiograph import from_dicom
+from pipeline.radiograph import from_dicom, from_image
 from tests.phantom import encapsulated, make_cr
 
 LIMIT = 100_000_000
@@ -180,3 +182,19 @@ def test_the_extended_offset_table_is_not_believed() -> None:
     dataset.ExtendedOffsetTable = struct.pack("<Q", 2**40)
     dataset.ExtendedOffsetTableLengths = struct.pack("<Q", 2**40)
     assert (from_dicom(dataset, maximum_pixels=LIMIT).pixels == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("side", "says"), [(60_000, "more pixels than could ever be read"), (10_500, "above the limit")]
+)
+def test_a_png_that_promises_too_many_pixels_is_refused_before_it_is_decoded(
+    tmp_path: Path, side: int, says: str
+) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b""))
+    with pytest.raises(UndecodablePixels, match=says):
+        from_image(tmp_path / "bomb.png", maximum_pixels=LIMIT)
