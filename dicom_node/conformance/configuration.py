@@ -7,7 +7,7 @@ from pydicom.charset import python_encoding
 
 from dicom_node.conformance.document import Section, Table
 from dicom_node.results.origin import CHARACTER_SET
-from dicom_node.settings import PREFIX, Settings
+from dicom_node.settings import PREFIX, Destination, Settings, TextEncoding
 
 
 def configuration() -> Section:
@@ -23,7 +23,20 @@ def configuration() -> Section:
             "`port`, those of its destinations by `destinations`. Each parameter is also an environment variable, in "
             f"upper case with the prefix `{PREFIX}`.",
             Table(caption="Configuration parameters", head=("Parameter", "Default", "Meaning"), rows=rows),
+            "A destination is a peer, or a table with these keys:",
+            Table(caption="Keys of a destination", head=("Key", "Default", "Meaning"), rows=_of_destination()),
         ),
+    )
+
+
+def _of_destination() -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        (
+            f"`{name}`",
+            "none" if field.is_required() else _default(name, field.get_default(call_default_factory=True)),
+            field.description or "",
+        )
+        for name, field in Destination.model_fields.items()
     )
 
 
@@ -32,6 +45,8 @@ def _default(name: str, value: Any) -> str:
         return "the number of cores"
     if value in ("", (), None) or isinstance(value, Path):
         return f"`{value}`" if isinstance(value, Path) else "empty"
+    if isinstance(value, tuple):
+        return ", ".join(f"`{part}`" for part in value)
     return "yes" if value is True else "no" if value is False else f"`{value}`"
 
 
@@ -41,9 +56,10 @@ def character_sets() -> Section:
     return Section(
         title="Character sets",
         content=(
-            f"Results are written in `{CHARACTER_SET}` (UTF-8), whatever the radiograph was in; names and other texts "
-            "stay what they are to the reader. Bytes that are not in the character set that the radiograph declares "
-            "are read as ISO 8859-1, which loses none of them.",
+            f"Results are written in `{CHARACTER_SET}` (UTF-8), whatever the radiograph was in, or, if a destination "
+            f"has `character_set` `{TextEncoding.SOURCE}`, in that of the radiograph where it holds every text of the "
+            "result; names and other texts stay what they are to the reader. Bytes that are not in the character set "
+            "that the radiograph declares are read as ISO 8859-1, which loses none of them.",
             Table(
                 caption="Values of Specific Character Set (0008,0005) that are understood",
                 head=("Defined term",),

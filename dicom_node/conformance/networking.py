@@ -11,7 +11,7 @@ from dicom_node.conformance.samples import Samples
 from dicom_node.reception.intake import Reason
 from dicom_node.reception.provider import MAXIMUM_PDU
 from dicom_node.returns.returner import PDU_LENGTH, Sender
-from dicom_node.settings import Peer, Settings
+from dicom_node.settings import BY_DEFAULT, Peer, Settings
 from dicom_node.wire import ACCEPTED, RADIOGRAPHS, VERIFICATION, StoreStatus
 
 CONTEXT_HEAD: Final = ("SOP class", "UID", "Transfer syntaxes", "Role", "Extended negotiation")
@@ -67,6 +67,7 @@ def overview(samples: Samples) -> Section:
             Table(
                 caption="SOP classes", head=("SOP class", "UID", "User of service (SCU)", "Provider (SCP)"), rows=rows
             ),
+            f"By default a destination gets {' and '.join(BY_DEFAULT.objects)}; `destinations` can give it others.",
             "Result SOP classes are accepted so that a routing loop ends in a record and not in a failed job of the "
             "router; the node never reads them. Query, retrieve, worklist, MPPS, print and media are not supported.",
         ),

@@ -36,7 +36,7 @@ def _of_kind(samples: Samples, kind: str) -> Section:
     sop_class = samples.full.results[kind].SOPClassUID
     iod = get_sop_class_iod_map()[str(sop_class)]
     attributes = get_module_attribute_map()
-    left = {element.keyword for sample in samples.all for element in sample.results[kind]}
+    left = {element.keyword for result in samples.of(kind) for element in result}
     tables: list[str | Table | Section] = [f"SOP class UID `{sop_class}`."]
     for module in get_iod_module_map()[iod]:
         top = {a["keyword"]: str(a["type"]) for a in attributes[module["key"]] if not a["path"]}
@@ -53,7 +53,7 @@ def _of_kind(samples: Samples, kind: str) -> Section:
 
 
 def _rows(samples: Samples, kind: str, types: dict[str, str]) -> Iterator[tuple[str, ...]]:
-    elements = {e.keyword: e for sample in samples.all for e in sample.results[kind]}
+    elements = {e.keyword: e for result in reversed(samples.of(kind)) for e in result}
     for keyword in sorted(types, key=lambda k: elements[k].tag):
         element = elements[keyword]
         source, value = _source(samples, kind, keyword)
@@ -64,9 +64,8 @@ def _rows(samples: Samples, kind: str, types: dict[str, str]) -> Iterator[tuple[
 
 
 def _presence(samples: Samples, kind: str, keyword: str) -> str:
-    found = [sample.results[kind].get(keyword) for sample in samples.all]
-    there = [keyword in sample.results[kind] for sample in samples.all]
-    if not all(there):
+    found = [result.get(keyword) for result in samples.of(kind)]
+    if not all(keyword in result for result in samples.of(kind)):
         return "ANAP"
     filled = [value is not None and value != "" and value != [] for value in found]
     if keyword == "PixelData" or all(filled):
@@ -81,7 +80,7 @@ def _source(samples: Samples, kind: str, keyword: str) -> tuple[str, str]:
     made = _text(first.results[kind], keyword), _text(second.results[kind], keyword)
     if any(made) and made == (_text(first.source, keyword), _text(second.source, keyword)):
         return "COPY", ""
-    if made[0] == made[1] == _text(samples.sparse.results[kind], keyword):
+    if len({_text(result, keyword) for result in samples.of(kind)}) == 1:
         return ("FIXED", f"`{made[0]}`") if 0 < len(made[0]) <= _LONGEST_VALUE else ("FIXED", "")
     return "AUTO", ""
 

@@ -12,6 +12,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_node.reception.intake import Flag, View
 from dicom_node.results.compose import compose
+from dicom_node.settings import BY_DEFAULT, ReportClass, ResultChoice, ResultKind
 from dicom_node.wire import COMPUTED_RADIOGRAPHY, DIGITAL_XRAY_FOR_PRESENTATION
 from models.registry import ModelIdentity
 from pipeline.radiograph import Radiograph
@@ -23,7 +24,7 @@ _ROWS: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A source and the results that the node makes of it, by kind."""
+    """A source and the results that the node makes of it, by kind, and by kind and form where a choice has several."""
 
     source: Dataset
     results: Mapping[str, Dataset]
@@ -31,32 +32,44 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """full, other: two sources that fill every attribute and have no value in common. sparse: one with the least."""
+    """Readings of sources that differ.
+
+    full, other: every attribute is there, and no value in common. sparse: a source with the least; these three are
+    positive. negative, blind: a negative reading, and one without lungs.
+    """
 
     full: Sample
     other: Sample
     sparse: Sample
+    negative: Sample
+    blind: Sample
 
     @property
     def all(self) -> tuple[Sample, ...]:
-        """The three samples."""
-        return self.full, self.other, self.sparse
+        """The samples."""
+        return self.full, self.other, self.sparse, self.negative, self.blind
+
+    def of(self, kind: str) -> tuple[Dataset, ...]:
+        """The results of one kind."""
+        return tuple(sample.results[kind] for sample in self.all if kind in sample.results)
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What is made of every radiograph, in the order in which it is returned."""
+        """What can be made of a radiograph, in the order in which it is returned."""
         return tuple(self.full.results)
 
 
 def make_samples() -> Samples:
-    """Compose the samples: a positive, a negative, and an indeterminate one without lungs."""
+    """Compose the samples, with every kind of object and in every form that a destination can choose."""
     full = _source(COMPUTED_RADIOGRAPHY, _FULL)
     other = _source(DIGITAL_XRAY_FOR_PRESENTATION, _OTHER)
     sparse = _source(COMPUTED_RADIOGRAPHY, {})
     return Samples(
         full=_sample("full", full, Verdict.POSITIVE, 0.9, lungs=True, day=1),
-        other=_sample("other", other, Verdict.NEGATIVE, 0.1, lungs=True, day=2),
-        sparse=_sample("sparse", sparse, Verdict.INDETERMINATE, 0.5, lungs=False, day=3),
+        other=_sample("other", other, Verdict.POSITIVE, 0.8, lungs=True, day=2),
+        sparse=_sample("sparse", sparse, Verdict.POSITIVE, 0.7, lungs=True, day=3),
+        negative=_sample("negative", sparse, Verdict.NEGATIVE, 0.1, lungs=True, day=4),
+        blind=_sample("blind", full, Verdict.INDETERMINATE, 0.5, lungs=False, day=5),
     )
 
 
@@ -103,17 +116,24 @@ def _source(sop_class: UID, values: Mapping[str, object]) -> Dataset:
 
 
 def _sample(journey: str, source: Dataset, verdict: Verdict, score: float, *, lungs: bool, day: int) -> Sample:
-    results = compose(
-        source,
-        Radiograph(pixels=np.zeros((source.Rows, source.Columns), np.float32)),
-        _reading(source.Rows, source.Columns, verdict, score, lungs=lungs, day=day),
-        journey=journey,
-        view=View.PA,
-        evidence="ViewPosition",
-        flags=(Flag.VIEW_CONTRADICTED,),
-        read_at=datetime(2026, 1, day, 12, day, tzinfo=UTC),
-    )
-    return Sample(source=source, results=results.by_kind())
+    results: dict[str, Dataset] = {}
+    for form in ReportClass:
+        composed = compose(
+            source,
+            Radiograph(pixels=np.zeros((source.Rows, source.Columns), np.float32)),
+            _reading(source.Rows, source.Columns, verdict, score, lungs=lungs, day=day),
+            journey=journey,
+            view=View.PA,
+            evidence="ViewPosition",
+            flags=(Flag.VIEW_CONTRADICTED,),
+            read_at=datetime(2026, 1, day, 12, day, tzinfo=UTC),
+            choice=ResultChoice(objects=tuple(ResultKind), report_class=form),
+        ).by_kind()
+        for kind, result in composed.items():
+            named = kind if form is BY_DEFAULT.report_class else f"{kind}, {form}"
+            if form is BY_DEFAULT.report_class or kind == ResultKind.REPORT:
+                results[str(named)] = result
+    return Sample(source=source, results=results)
 
 
 def _reading(rows: int, columns: int, verdict: Verdict, score: float, *, lungs: bool, day: int) -> Reading:

@@ -15,7 +15,7 @@ _ROW_HEAD: Final = ("Level", "Relationship", "Value type", "Concept name", "Valu
 
 def templates(samples: Samples) -> Section:
     """The content trees of the reports, items of one kind in one row."""
-    reports = {kind: kind for kind in samples.kinds if "ContentSequence" in samples.full.results[kind]}
+    reports = [kind for kind in samples.kinds if "ContentSequence" in samples.full.results[kind]]
     return Section(
         title="Structured report templates",
         content=(
@@ -24,7 +24,7 @@ def templates(samples: Samples) -> Section:
                 Table(
                     caption=f"Content tree of {samples.full.results[kind].SOPClassUID.name} ({kind})",
                     head=_ROW_HEAD,
-                    rows=tuple(_tree([sample.results[kind] for sample in samples.all], 1)),
+                    rows=tuple(_tree(list(samples.of(kind)), 1)),
                 )
                 for kind in reports
             ),
