@@ -1,28 +1,39 @@
-"""`covid-xnet evaluate`: what a recipe is worth, by the protocols of the handbook. Needs the extra `train`."""
+"""`covid-xnet evaluate | grid-search`: what a recipe or an architecture is worth. Needs the extra `train`."""
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from dicom_node.cli.train import CacheOption, EpochsOption, ManifestOption, teaching, training
 from dicom_node.errors import NodeError
 
+WeightsOption = Annotated[Path, typer.Option("--weights", help="Folder with the lung and rib networks.")]
+RunOption = Annotated[Path, typer.Option("--out", help="Folder of the run; one that was interrupted goes on.")]
+RecipeOption = Annotated[str, typer.Option("--recipe", help='"default" or "paper".')]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of folds, weights and augmentation.")]
+
+LEARN: Final = ("cohen", "covid-cxnet", "shenzhen")
+JUDGE: Final = ("hannover", "montgomery")
+"""Archives of a search: all of the side of split a that is learned from, so that its other side stays unseen."""
+
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command("evaluate")(evaluate)
+    app.command("grid-search")(grid_search)
 
 
 def evaluate(
     manifest: ManifestOption,
-    weights: Annotated[Path, typer.Option("--weights", help="Folder with the lung and rib networks.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run; one that was interrupted goes on.")],
-    recipe: Annotated[str, typer.Option("--recipe", help='"default" or "paper".')] = "default",
+    weights: WeightsOption,
+    out: RunOption,
+    recipe: RecipeOption = "default",
     cache: CacheOption = Path("cache"),
     epochs: EpochsOption = 10,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
-    seed: Annotated[int, typer.Option("--seed", help="Of folds, weights and augmentation.")] = 0,
+    seed: SeedOption = 0,
     sensitivity: Annotated[
         float, typer.Option("--sensitivity", min=0.5, max=1, help="That thresholds have at home.")
     ] = 0.9,
@@ -40,8 +51,7 @@ def evaluate(
         from pipeline.training.folds import require_both_classes
         from pipeline.training.run import BadRun, Run, config_of
 
-        if recipe not in RECIPES:
-            raise typer.BadParameter(f"{recipe!r} is none of {', '.join(RECIPES)}.", param_hint="--recipe")
+        _require_recipe(recipe, RECIPES)
         samples = read_corpus(manifest)
         require_both_classes(samples)
         corpus = load_corpus(samples, RECIPES[recipe], weights, cache, begin)
@@ -66,3 +76,82 @@ def evaluate(
         met = {True: "met", False: "missed", None: "not measured"}[target["met"]]
         typer.echo(f"{target['name']}: {found} (aim {target['wanted']}): {met}")
     typer.echo(f"Written to {out / PAGE}.")
+
+
+def grid_search(
+    manifest: ManifestOption,
+    weights: WeightsOption,
+    out: RunOption,
+    recipe: RecipeOption = "default",
+    cache: CacheOption = Path("cache"),
+    epochs: EpochsOption = 9,
+    learn: Annotated[
+        list[str] | None,
+        typer.Option(help="Archive to learn from, once for each; cohen, covid-cxnet and shenzhen if none is given."),
+    ] = None,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(help="Archive to score on, once for each; hannover and montgomery if none is given."),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Database that machines share, as SQLAlchemy URL; by default a file in --out."),
+    ] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Try every number of convolutions with every kernel size, and write search.html and search.json.
+
+    Scored on archives that no network saw. The same command on several machines, with one --storage, shares the work.
+
+    Example: covid-xnet grid-search --manifest corpus/manifest.csv --weights weights --out runs/search
+    """
+    with training("Searching") as begin:
+        from pipeline.evaluation.search import KERNELS, PAGE, Lessons, depths, search
+        from pipeline.flow import RECIPES
+        from pipeline.training.classifier import COURSES, choose, targets_of
+        from pipeline.training.corpus import Label, read_corpus
+        from pipeline.training.folds import require_both_classes
+        from pipeline.training.prepare import prepared
+        from pipeline.training.run import BadRun, Run, config_of, digest_of
+
+        _require_recipe(recipe, RECIPES)
+        home, away = sorted(learn or LEARN), sorted(judge or JUDGE)
+        if both := set(home) & set(away):
+            raise typer.BadParameter(f"{', '.join(sorted(both))} cannot be learned from as well.", param_hint="--judge")
+        samples = choose([s for s in read_corpus(manifest) if s.archive in {*home, *away}], seed)
+        judged_patients = {s.patient for s in samples if s.archive in away}
+        learned = [i for i, s in enumerate(samples) if s.archive in home and s.patient not in judged_patients]
+        judged = [i for i, s in enumerate(samples) if s.archive in away and s.label in (Label.COVID, Label.NORMAL)]
+        for part in (learned, judged):
+            require_both_classes([samples[i] for i in part])
+        asked = {"command": "grid-search", "recipe": RECIPES[recipe].digest(), "learn": home, "judge": away}
+        config = config_of(samples, **asked, epochs=epochs, seed=seed)
+        images, targets = prepared(samples, RECIPES[recipe], weights, cache, begin(len(samples))), targets_of(samples)
+        try:
+            run = Run.open(out, config)
+        except BadRun as e:
+            raise NodeError(f"{e}.", hint="Give another --out.") from e
+        lessons = Lessons(
+            images=images[learned],
+            targets=targets[learned],
+            judged=images[judged],
+            truth=targets[judged],
+            vary=COURSES[recipe].vary,
+        )
+        rows = search(
+            lessons,
+            run,
+            storage=storage or f"sqlite:///{(out / 'search.db').resolve()}",
+            name=digest_of(config),
+            epochs=epochs,
+            seed=seed,
+            tick=begin(len(depths(images.shape[1])) * len(KERNELS)),
+        )
+    for row in rows[:5]:
+        typer.echo(f"{row['name']}: AUC {row['auc']:.3f}, {row['flops'] / 1e6:.1f} million operations")
+    typer.echo(f"Written to {out / PAGE}.")
+
+
+def _require_recipe(recipe: str, known: Collection[str]) -> None:
+    if recipe not in known:
+        raise typer.BadParameter(f"{recipe!r} is none of {', '.join(known)}.", param_hint="--recipe")

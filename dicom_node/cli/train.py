@@ -58,6 +58,8 @@ def training(description: str) -> Iterator[Callable[[int], Callable[..., None]]]
     from models.registry import WeightsMismatch
     from pipeline.training.corpus import BadCorpus
 
+    # It warns of graphs that are traced again: each network has its own, and is trained once.
+    tf.get_logger().setLevel("ERROR")
     tf.config.threading.set_intra_op_parallelism_threads(len(os.sched_getaffinity(0)))
     console = Console(stderr=True)
     try:
@@ -208,7 +210,6 @@ def classifier(
     Example: covid-xnet train classifier --manifest corpus/manifest.csv --out weights --version 1.0.0 --data "Ours"
     """
     with training("COVID-XNet") as begin:
-        import keras
         import numpy as np
 
         from models.covid_xnet import with_activation_map
@@ -235,8 +236,8 @@ def classifier(
             metrics |= parts.judge_unseen_archives(run, samples, images, teaching=teach, seed=seed)
         except BadRun as e:
             raise NodeError(f"{e}.", hint="Give another --run.") from e
-        voters = [run.network(split.name) for split in parts.patient_folds(samples, folds=folds, seed=seed)]
-        network = with_activation_map(*(keras.saving.load_model(file) for file in voters))
+        voters = parts.patient_folds(samples, folds=folds, seed=seed)
+        network = with_activation_map(*(parts.network_of(run, split) for split in voters))
         point, more = science.operating_point(network, RECIPES[recipe], images, targets, out_of_fold)
         publish(
             network,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +21,7 @@ from pipeline.radiograph import Radiograph, from_image
 from pipeline.training.classifier import operating_point
 from pipeline.training.corpus import MAXIMUM_PIXELS, Sample
 from pipeline.training.export import publish
+from pipeline.training.folds import network_of
 from pipeline.training.run import Run
 
 _SHOWN: Final = 4
@@ -81,7 +81,7 @@ def _serving(
 ) -> tuple[Networks, dict[str, int]]:
     """The network of the first fold as the node would serve it, and its size."""
     fold = crossed.folds[0]
-    serving = with_activation_map(keras.saving.load_model(run.network(fold.name)))
+    serving = with_activation_map(network_of(run, fold))
     point, _ = operating_point(
         serving, recipe, corpus.images[fold.judge], corpus.targets[fold.judge], crossed.scores[fold.judge]
     )

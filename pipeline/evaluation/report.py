@@ -1,20 +1,11 @@
 """The report as one HTML file that needs nothing beside it."""
 
-import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
 from pipeline.evaluation.figures import learning_curves, receiver_operating_characteristics, reliability_diagrams
-
-_STYLE: Final = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b }
-table { border-collapse: collapse; margin: .7rem 0 }
-th, td { border-bottom: 1px solid #ccc; padding: .25rem .6rem; text-align: left; font-variant-numeric: tabular-nums }
-.failed { color: #b00020; font-weight: 600 } .met { color: #1b6e2d }
-.notice { border: 2px solid #b00020; padding: .6rem 1rem } figure { display: inline-block; margin: .4rem }
-figcaption { font-size: 13px } pre { font-size: 12px; overflow: auto }
-"""
+from pipeline.evaluation.page import number, page, plot, table
 
 _COLUMNS: Final = ("sensitivity", "specificity", "precision", "f1", "auc", "balanced_accuracy")
 
@@ -30,12 +21,7 @@ _PROBES: Final = {
 def html(report: dict[str, Any]) -> str:
     """Lay the report out; plots are SVG, pictures PNG, both inside the file."""
     sections = (_summary, _paper, _unseen, _same_source, _negatives, _shortcuts, _calibration, _looks, _origin)
-    body = "\n".join(section(report) for section in sections)
-    title = escape(report["title"])
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body>\n<h1>{title}</h1>\n{body}\n</body></html>\n"
-    )
+    return page(report["title"], [section(report) for section in sections])
 
 
 def _summary(report: dict[str, Any]) -> str:
@@ -52,8 +38,8 @@ def _summary(report: dict[str, Any]) -> str:
     negatives = report["protocol_4_negatives"]
     if negatives["worst_auc_against_pneumonia"] is not None and not negatives["tells_apart"]:
         words.append('<p class="notice failed">It cannot tell COVID-19 from other pneumonia.</p>')
-    rows = [(escape(t["name"]), escape(t["wanted"]), _number(t["found"]), _met(t["met"])) for t in report["targets"]]
-    return "\n".join([*words, "<h2>Targets</h2>", _table(("", "aim", "reached", ""), rows)])
+    rows = [(escape(t["name"]), escape(t["wanted"]), number(t["found"]), _met(t["met"])) for t in report["targets"]]
+    return "\n".join([*words, "<h2>Targets</h2>", table(("", "aim", "reached", ""), rows)])
 
 
 def _met(met: bool | None) -> str:
@@ -65,21 +51,21 @@ def _met(met: bool | None) -> str:
 def _paper(report: dict[str, Any]) -> str:
     found = report["protocol_1_paper"]
     rows = [
-        (str(i + 1), _confusion(row["confusion"]), *(_number(row[c]) for c in _COLUMNS))
+        (str(i + 1), _confusion(row["confusion"]), *(number(row[c]) for c in _COLUMNS))
         for i, row in enumerate(found["folds"])
     ]
-    rows.append(("mean", _confusion(found["mean"]["confusion"]), *(_number(found["mean"][c]) for c in _COLUMNS)))
+    rows.append(("mean", _confusion(found["mean"]["confusion"]), *(number(found["mean"][c]) for c in _COLUMNS)))
     rows.append(("95 % interval", "", *(_interval(found["intervals"].get(c)) for c in _COLUMNS)))
     header = ("fold", "confusion (TN FP / FN TP)", *(c.replace("_", " ") for c in _COLUMNS))
-    plot = receiver_operating_characteristics({f"fold {i + 1}": roc for i, roc in enumerate(found["roc"])})
+    drawn = receiver_operating_characteristics({f"fold {i + 1}": roc for i, roc in enumerate(found["roc"])})
     return "\n".join(
         [
             "<h2>1. The paper's protocol</h2>",
             f"<p>COVID-19 against normal, cross-validated by patient ({found['patients']} patients), threshold "
             f"{found['threshold']}. Every archive is on both sides: a network that tells archives apart does well "
             "here.</p>",
-            _table(header, rows),
-            _plot(plot, "ROC of each fold, and its upper left corner (Figure 3 of the paper)"),
+            table(header, rows),
+            plot(drawn, "ROC of each fold, and its upper left corner (Figure 3 of the paper)"),
         ]
     )
 
@@ -89,8 +75,8 @@ def _unseen(report: dict[str, Any]) -> str:
     rows = [
         (
             escape(name), escape(", ".join(split["learned"])), escape(", ".join(split["archives"])),
-            f"{split['positives']} / {split['negatives']}", _number(split["home_auc"]), _number(split["auc"]),
-            _interval(split["interval"]), _number(split["threshold"]),
+            f"{split['positives']} / {split['negatives']}", number(split["home_auc"]), number(split["auc"]),
+            _interval(split["interval"]), number(split["threshold"]),
             _pair(split["home"]), _pair(split["away"]),
         )
         for name, split in found["splits"].items()
@@ -101,15 +87,15 @@ def _unseen(report: dict[str, Any]) -> str:
     )  # fmt: skip
     if not rows:
         return "<h2>2. Unseen archives</h2><p>The corpus has none of the splits by archive.</p>"
-    plot = receiver_operating_characteristics({name: split["roc"] for name, split in found["splits"].items()})
+    drawn = receiver_operating_characteristics({name: split["roc"] for name, split in found["splits"].items()})
     return "\n".join(
         [
             "<h2>2. Unseen archives</h2>",
             f"<p>What a new hospital would see. The threshold has a sensitivity of {found['sensitivity']:.0%} on "
             "patients of the home archives that were held out. Mean AUC "
-            f"<strong>{_number(found['mean_auc'])}</strong>.</p>",
-            _table(header, rows),
-            _plot(plot, "ROC on unseen archives"),
+            f"<strong>{number(found['mean_auc'])}</strong>.</p>",
+            table(header, rows),
+            plot(drawn, "ROC on unseen archives"),
         ]
     )
 
@@ -118,7 +104,7 @@ def _same_source(report: dict[str, Any]) -> str:
     rows = [
         (
             escape(archive), escape(name), f"{row['positives']} / {row['negatives']}",
-            _number(row["auc"]), _interval(row["interval"]),
+            number(row["auc"]), _interval(row["interval"]),
         )
         for archive, models in report["protocol_3_same_source"].items()
         for name, row in models.items()
@@ -128,7 +114,7 @@ def _same_source(report: dict[str, Any]) -> str:
             "<h2>3. Same source</h2>",
             "<p>Archives with both classes. Few radiographs: read the interval. Cohen is shown, but no criterion: "
             "several of its radiographs without finding are visibly ill.</p>",
-            _table(("archive", "network", "COVID-19 / normal", "AUC", "95 % interval"), rows),
+            table(("archive", "network", "COVID-19 / normal", "AUC", "95 % interval"), rows),
         ]
     )
 
@@ -136,9 +122,9 @@ def _same_source(report: dict[str, Any]) -> str:
 def _negatives(report: dict[str, Any]) -> str:
     rows = [
         (
-            escape(name), _number(network["sensitivity"]), escape(group), str(row["called"]["radiographs"]),
-            _number(row["called"]["share"]), _interval(row["called"]["interval"]),
-            _number(row["against_covid"]["auc"]), _interval(row["against_covid"]["interval"]),
+            escape(name), number(network["sensitivity"]), escape(group), str(row["called"]["radiographs"]),
+            number(row["called"]["share"]), _interval(row["called"]["interval"]),
+            number(row["against_covid"]["auc"]), _interval(row["against_covid"]["interval"]),
         )
         for name, network in report["protocol_4_negatives"]["networks"].items()
         for group, row in network["groups"].items()
@@ -147,16 +133,16 @@ def _negatives(report: dict[str, Any]) -> str:
         "network", "its sensitivity", "group", "radiographs", "called COVID-19", "95 % interval",
         "AUC of COVID-19 against it", "95 % interval",
     )  # fmt: skip
-    return "<h2>4. Other diseases</h2>\n" + _table(header, rows)
+    return "<h2>4. Other diseases</h2>\n" + table(header, rows)
 
 
 def _shortcuts(report: dict[str, Any]) -> str:
     found = report["protocol_5_shortcuts"]
 
     def cell(name: str, row: dict[str, Any]) -> str:
-        number = _number(row[name])
+        shown = number(row[name])
         failed = name == "lungs_blanked" and max(row[name], 1 - row[name]) > found["limit"]
-        return f'<span class="failed">{number}</span>' if failed else number
+        return f'<span class="failed">{shown}</span>' if failed else shown
 
     rows = [
         (escape(network), str(row["radiographs"]), *(cell(name, row) for name in _PROBES))
@@ -167,7 +153,7 @@ def _shortcuts(report: dict[str, Any]) -> str:
             "<h2>5. Shortcuts</h2>",
             "<p>AUC of the same networks on radiographs without what should decide, at most 600 of one archive and "
             f"label. Farther than {found['limit'] - 0.5:.2f} from 0.5 with the lungs blanked is a failure, in red.</p>",
-            _table(("network", "radiographs", *_PROBES.values()), rows),
+            table(("network", "radiographs", *_PROBES.values()), rows),
         ]
     )
 
@@ -181,9 +167,9 @@ def _calibration(report: dict[str, Any]) -> str:
         after = split["commissioned"]
         rows.append(
             (
-                escape(name), _number(split["temperature"]), _number(split["ece_home"]), _number(split["ece_raw"]),
-                _number(split["ece"]), _pair(split["before"]),
-                _number(after and after["ece"]), _pair(after) if after else "",
+                escape(name), number(split["temperature"]), number(split["ece_home"]), number(split["ece_raw"]),
+                number(split["ece"]), _pair(split["before"]),
+                number(after and after["ece"]), _pair(after) if after else "",
             )
         )  # fmt: skip
     header = (
@@ -198,8 +184,8 @@ def _calibration(report: dict[str, Any]) -> str:
             "<p>Temperature from held-out patients at home. Commissioned: with 200 unlabelled and 20 labelled "
             "radiographs of the new archives, judged on the others, mean of 50 draws. In ECE and diagram "
             "both classes count the same.</p>",
-            _table(header, rows),
-            _plot(reliability_diagrams(diagrams), "Reliability"),
+            table(header, rows),
+            plot(reliability_diagrams(diagrams), "Reliability"),
         ]
     )
 
@@ -210,15 +196,15 @@ def _looks(report: dict[str, Any]) -> str:
     parts = [
         "<h2>7. Where it looks</h2>",
         "<p>The network of the first fold on patients that it did not see, chosen at random; threshold "
-        f"{_number(found['gallery']['threshold'])}. Share of the class activation map inside the lungs before it is "
-        f"masked: mean {_number(energy['mean'])}, tenth percentile {_number(energy['tenth_percentile'])} "
+        f"{number(found['gallery']['threshold'])}. Share of the class activation map inside the lungs before it is "
+        f"masked: mean {number(energy['mean'])}, tenth percentile {number(energy['tenth_percentile'])} "
         f"({energy['radiographs']} radiographs with COVID-19). No annotations exist for a pointing game.</p>",
     ]
     for kind, shown in found["gallery"]["pictures"].items():
         parts.append(f"<h3>{escape(kind)} ({found['gallery']['counts'][kind]})</h3>")
         parts += [
             f'<figure><img alt="{escape(kind)}" src="data:image/png;base64,{picture["png"]}"><figcaption>'
-            f"{escape(picture['archive'])}, score {_number(picture['score'])}</figcaption></figure>"
+            f"{escape(picture['archive'])}, score {number(picture['score'])}</figcaption></figure>"
             for picture in shown
         ]
     stages = speed["milliseconds"]
@@ -229,7 +215,7 @@ def _looks(report: dict[str, Any]) -> str:
             "<h2>8. Speed and size</h2>",
             f"<p>{speed['parameters']} parameters, {speed['bytes']} bytes. Median of {speed['radiographs']} "
             "radiographs, one thread:</p>",
-            _table(("stage", "ms"), rows),
+            table(("stage", "ms"), rows),
         ]
     )
 
@@ -251,34 +237,15 @@ def _origin(report: dict[str, Any]) -> str:
     return "\n".join(
         [
             "<h2>Training</h2>",
-            _plot(learning_curves(report["training"]["curves"]), "Loss of each network"),
-            _table(("trained", "seconds"), seconds),
+            plot(learning_curves(report["training"]["curves"]), "Loss of each network"),
+            table(("trained", "seconds"), seconds),
             "<h2>Data</h2>",
-            _table(("archive", *labels, "patients"), rows),
+            table(("archive", *labels, "patients"), rows),
             "<h2>Environment</h2>",
             f"<p>Recipe digest <code>{report['recipe']['digest']}</code></p>",
             f"<pre>{escape(chr(10).join(lines))}</pre>",
         ]
     )
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; cells are HTML."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
-
-
-def _plot(svg: str, caption: str) -> str:
-    data = base64.b64encode(svg.encode()).decode()
-    return (
-        f'<figure><img alt="{escape(caption)}" src="data:image/svg+xml;base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _interval(bounds: Sequence[float] | None) -> str:

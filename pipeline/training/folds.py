@@ -163,6 +163,13 @@ def fitted(
     return run.once(split.name, compute)
 
 
+def network_of(run: Run, split: Split) -> keras.Model:
+    """The trained network of a split that the run has finished."""
+    stored = keras.saving.load_model(run.network(split.name))
+    # Keras stores inputs and outputs as lists of one, which the builders of networks do not expect.
+    return keras.Model(stored.inputs[0], stored.outputs[0], name=stored.name)
+
+
 def curve_of(network: keras.Model) -> dict[str, list[float]]:
     """What Keras measured after each epoch, if the network was trained in this process."""
     history = getattr(network, "history", None)
