@@ -19,6 +19,9 @@ LUNG: Final = Code("39607008", "SCT", "Lung")  # CID 6100
 PLAIN_CHEST_RADIOGRAPH: Final = Code("399208008", "SCT", "Plain chest X-ray")
 """SNOMED CT, |Plain X-ray of chest (procedure)|. Not in the lists of PS3.16: CID 100 is extensible and has no plain
 radiography; HL7 FHIR examples of imaging studies use this code."""
+ANATOMICAL_STRUCTURE: Final = Code("91723000", "SCT", "Anatomical Structure")  # CID 7150
+RIGHT: Final = Code("24028007", "SCT", "Right")  # CID 244
+LEFT: Final = Code("7771000", "SCT", "Left")  # CID 244
 ABNORMAL_OPACITY: Final = Code("112033", "DCM", "Abnormal opacity")  # CID 6101
 
 # The score and what it says.
@@ -31,6 +34,7 @@ INDETERMINATE: Final = Code("82334004", "SCT", "Indeterminate")  # CID 4220
 
 # The report and its parts.
 IMAGING_MEASUREMENT_REPORT: Final = Code("126000", "DCM", "Imaging Measurement Report")  # CID 7021
+OF_INTEREST: Final = Code("113000", "DCM", "Of Interest")  # CID 7010
 QUALITATIVE_EVALUATIONS: Final = Code("C0034375", "UMLS", "Qualitative Evaluations")
 """TID 1500, row 12. pydicom's lists hold no UMLS codes."""
 CONCLUSION: Final = Code("121077", "DCM", "Conclusion")  # CID 7002

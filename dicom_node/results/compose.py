@@ -18,11 +18,14 @@ from pydicom.uid import ExplicitVRLittleEndian
 from dicom_node.results.character_set import character_set_of, put
 from dicom_node.results.equipment import IMPLEMENTATION_VERSION_NAME
 from dicom_node.results.identity import IMPLEMENTATION_CLASS_UID, derive_uid, forms_of
+from dicom_node.results.key_object import key_object
 from dicom_node.results.origin import CHARACTER_SET as UTF_8
 from dicom_node.results.origin import carry_over, local_time
 from dicom_node.results.overlay import Caption, draw, drawn_shape
+from dicom_node.results.presentation_state import presentation_state
 from dicom_node.results.regions import find_regions
 from dicom_node.results.secondary_capture import secondary_capture
+from dicom_node.results.segmentation import segmentation
 from dicom_node.results.structured_report import structured_report
 from dicom_node.settings import BY_DEFAULT, ResultChoice, ResultKind, TextEncoding
 from pipeline.radiograph import Radiograph
@@ -89,7 +92,7 @@ def compose(
                 "moment": moment,
             }
 
-        made: dict[ResultKind, Dataset] = {}
+        made: dict[ResultKind, Dataset | None] = {}
         if ResultKind.OVERLAY in choice.objects:
             caption = Caption(view=view, flags=flags, moment=moment)
             layout, size = choice.overlay_layout, choice.overlay_size
@@ -115,7 +118,18 @@ def compose(
                 flags=flags,
                 **uids(ResultKind.REPORT),
             )
-    return Results(objects={kind: _finished(made[kind], character_set) for kind in choice.objects if kind in made})
+        if ResultKind.SEGMENTATION in choice.objects:
+            made[ResultKind.SEGMENTATION] = segmentation(header, reading, **uids(ResultKind.SEGMENTATION))
+        if ResultKind.PRESENTATION_STATE in choice.objects:
+            made[ResultKind.PRESENTATION_STATE] = presentation_state(
+                header, source, reading, regions, **uids(ResultKind.PRESENTATION_STATE)
+            )
+        if ResultKind.KEY_OBJECT in choice.objects:
+            selected = [made[kind] for kind in (ResultKind.OVERLAY, ResultKind.REPORT) if kind in made]
+            made[ResultKind.KEY_OBJECT] = key_object(header, selected, reading, **uids(ResultKind.KEY_OBJECT))
+    return Results(
+        objects={kind: _finished(result, character_set) for kind, result in made.items() if result is not None}
+    )
 
 
 def save(dataset: Dataset, path: Path) -> None:

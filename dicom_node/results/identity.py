@@ -42,13 +42,13 @@ def forms_of(choice: ResultChoice, character_set: Sequence[str]) -> Mapping[Resu
     layout = [choice.overlay_layout.value] if choice.overlay_layout is not OverlayLayout.OVERLAY else []
     size = [choice.overlay_size.value] if choice.overlay_size is not OverlaySize.FULL else []
     sop_class = [choice.report_class.value] if choice.report_class is not ReportClass.COMPREHENSIVE_3D else []
-    # The report refers to the overlay that goes along, so that its form is in the report's.
+    # The report refers to the overlay that goes along, the key object to both: their forms are in its own.
     shown = [*layout, *size] if ResultKind.OVERLAY in choice.objects else ["alone"]
+    unreported = [] if ResultKind.REPORT in choice.objects else ["unreported"]
     words = {
         ResultKind.OVERLAY: [*layout, *size],
         ResultKind.REPORT: [*sop_class, *shown],
-        # What it selects is all that goes along.
-        ResultKind.KEY_OBJECT: [*sop_class, *shown, *choice.objects],
+        ResultKind.KEY_OBJECT: [*sop_class, *shown, *unreported],
     }
     return {kind: " ".join([kind.value, *words.get(kind, []), *texts]) for kind in ResultKind}
 

@@ -47,6 +47,9 @@ _CARRIED: Final = (
     "InstitutionalDepartmentName",
 )
 
+LOSS: Final = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+"""Attributes of an image that was made from a lossy one. PS3.3 C.7.6.1.1.5."""
+
 _NAMES: Final = ("PatientName", "ReferringPhysicianName")
 
 _EMPTY_IF_MISSING: Final = (
@@ -176,6 +179,12 @@ def hand_on_anatomy(header: Dataset, image: Dataset) -> None:
         image.BodyPartExamined = header.BodyPartExamined
     if image.get("BodyPartExamined") not in _UNPAIRED:
         image.Laterality = header.get("Laterality")
+
+
+def stamp(result: Dataset, moment: datetime) -> None:
+    """Date the series and the instance of `result`; moment: on the clock of the source."""
+    result.SeriesDate = result.InstanceCreationDate = moment.strftime("%Y%m%d")
+    result.SeriesTime = result.InstanceCreationTime = moment.strftime("%H%M%S.%f")
 
 
 def local_time(header: Dataset, moment: datetime) -> datetime:

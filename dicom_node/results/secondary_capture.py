@@ -10,7 +10,7 @@ from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_node.results.equipment import MANUFACTURER, reference_to, sign, software_versions
-from dicom_node.results.origin import hand_on, hand_on_anatomy
+from dicom_node.results.origin import LOSS, hand_on, hand_on_anatomy
 from dicom_node.results.wording import DISCLAIMER
 from dicom_node.settings import OverlayLayout
 from dicom_node.wire import NODE_MODEL_NAME
@@ -20,8 +20,6 @@ SERIES_NUMBER_BASE: Final = 9_000
 """Series of overlays are numbered 9000 + the source's SeriesNumber: after the modality's own, and never equal to it."""
 
 SERIES_DESCRIPTION: Final = "COVID-XNet overlay - NOT FOR DIAGNOSIS"
-
-_LOSS: Final = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 _SHOWS: Final = {
     OverlayLayout.OVERLAY: "",
@@ -70,7 +68,7 @@ def secondary_capture(
     )
     hand_on(header, image)
     hand_on_anatomy(header, image)
-    for keyword in _LOSS:
+    for keyword in LOSS:
         if keyword in header:
             image[keyword] = header[keyword]
     sign(image, header, model)

@@ -7,12 +7,22 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.uid import JPEG2000
 
 from dicom_node.results.compose import Results, compose, save
+from dicom_node.settings import (
+    BY_DEFAULT,
+    OverlayLayout,
+    OverlaySize,
+    ReportClass,
+    ResultChoice,
+    ResultKind,
+    TextEncoding,
+)
 from pipeline.radiograph import from_dicom
-from tests.conformance.validators import MissingValidator, complaints
+from tests.conformance.validators import MissingValidator, complaints, shown_with
 from tests.phantom import as_bytes, make_cr, make_dx
 from tests.readings import READ_AT, make_reading
 
@@ -34,6 +44,7 @@ SPARSE: Final = (
     "ImageType",
 )
 SIZE: Final = (160, 140)
+EVERYTHING: Final = ResultChoice(objects=tuple(ResultKind))
 
 
 def _named(charset: str | list[str], encoded: bytes) -> Dataset:
@@ -86,7 +97,7 @@ def _sources() -> Mapping[str, Dataset]:
     }
 
 
-def _results(name: str, source: Dataset) -> Results:
+def _results(name: str, source: Dataset, choice: ResultChoice = BY_DEFAULT) -> Results:
     radiograph = from_dicom(source, maximum_pixels=10**6)
     number = sorted(_sources()).index(name)
     reading = make_reading(
@@ -101,13 +112,14 @@ def _results(name: str, source: Dataset) -> Results:
         evidence="" if name == "sparse" else "ViewPosition",
         flags=("view unknown",) if name == "sparse" else (),
         read_at=READ_AT,
+        choice=choice,
     )
 
 
 @pytest.mark.parametrize("name", sorted(_sources()))
 @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom on the invalid sources themselves
 def test_no_validator_finds_an_error_in_what_goes_back(name: str, tmp_path: Path) -> None:
-    results = _results(name, _sources()[name])
+    results = _results(name, _sources()[name], EVERYTHING)
     for kind, result in results.by_kind().items():
         path = tmp_path / f"{kind}.dcm"
         save(result, path)
@@ -117,6 +129,57 @@ def test_no_validator_finds_an_error_in_what_goes_back(name: str, tmp_path: Path
     page = (tmp_path / "report.html").read_text(encoding="utf-8", errors="replace")
     assert "Not for diagnosis" in page
     assert "COVID-19 suspicion score" in page
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ResultChoice(overlay_layout=OverlayLayout.SIDE_BY_SIDE, overlay_size=OverlaySize.SMALL),
+        ResultChoice(report_class=ReportClass.COMPREHENSIVE),
+        ResultChoice(objects=(ResultKind.REPORT,)),
+        ResultChoice(objects=(ResultKind.KEY_OBJECT,)),
+    ],
+    ids=["small side by side", "comprehensive", "report alone", "key object alone"],
+)
+def test_no_validator_finds_an_error_in_another_form(choice: ResultChoice, tmp_path: Path) -> None:
+    for kind, result in _results("cr", _sources()["cr"], choice).by_kind().items():
+        save(result, tmp_path / f"{kind}.dcm")
+        assert complaints(tmp_path / f"{kind}.dcm") == []
+
+
+@pytest.mark.parametrize("name", ["latin-1", "gb18030"])  # DCMTK reads no report in ISO 2022
+def test_no_validator_finds_an_error_in_the_character_set_of_the_source(name: str, tmp_path: Path) -> None:
+    choice = ResultChoice(objects=tuple(ResultKind), character_set=TextEncoding.SOURCE)
+    source = _sources()[name]
+    for kind, result in _results(name, source, choice).by_kind().items():
+        assert result.SpecificCharacterSet == source.SpecificCharacterSet
+        save(result, tmp_path / f"{kind}.dcm")
+        assert complaints(tmp_path / f"{kind}.dcm") == []
+
+
+def _greys() -> Mapping[str, Dataset]:
+    lut = [min(65535, 20 * entry) for entry in range(4096)]
+    return {
+        "neither window nor LUT": make_cr(size=SIZE),
+        "window": make_cr(size=SIZE, window=(2000, 3000)),
+        "window, MONOCHROME1": make_dx(size=SIZE, window=(2000, 3000), photometric="MONOCHROME1"),
+        "exact window": make_cr(size=SIZE, window=(2000, 3000), voi_function="LINEAR_EXACT"),
+        "signed, rescaled": make_cr(size=SIZE, signed=True, rescale=(0.5, 100.0), window=(0, 1500)),
+        "LUT": make_dx(size=SIZE, voi_lut=(0, lut, 16)),
+        "signed LUT": make_cr(size=SIZE, signed=True, voi_lut=(-2048, lut, 16)),
+        "8 bits": make_cr(size=SIZE, bits=8),
+    }
+
+
+@pytest.mark.parametrize("name", _greys())
+def test_dcmtk_shows_the_radiograph_with_the_presentation_state_as_the_node_saw_it(name: str, tmp_path: Path) -> None:
+    source = _greys()[name]
+    radiograph = from_dicom(source, maximum_pixels=10**6)
+    state = _results("cr", source, EVERYTHING).by_kind()["presentation-state"]
+    source.save_as(tmp_path / "source.dcm", enforce_file_format=True)
+    save(state, tmp_path / "state.dcm")
+    with Image.open(shown_with(tmp_path / "state.dcm", tmp_path / "source.dcm")) as rendered:
+        np.testing.assert_allclose(np.asarray(rendered, float), 255 * radiograph.pixels, atol=1.5)
 
 
 def test_the_validators_do_find_errors(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydicom import dcmread
 
-from dicom_node.wire import SECONDARY_CAPTURE
+from dicom_node.wire import PRESENTATION_STATE, SECONDARY_CAPTURE, SEGMENTATION
 
 PACKAGES: Final = {
     "dciodvfy": "dicom3tools",
@@ -17,8 +17,17 @@ PACKAGES: Final = {
     "dsrdump": "dcmtk",
     "dsr2html": "dcmtk",
     "dcm2pnm": "dcmtk",
+    "dcmpschk": "dcmtk",
+    "dcmp2pgm": "dcmtk",
 }
 """The Debian package of each tool."""
+
+
+_NO_JUDGEMENT: Final = (
+    "VR checker does not support this Specific Character Set",
+    "Check for template constraints not yet supported",
+)
+"""What DCMTK says of texts in UTF-8, and of the template of every key object, that it did not look at."""
 
 
 class MissingValidator(AssertionError):
@@ -29,16 +38,30 @@ def complaints(path: Path) -> list[str]:
     """What the validators call an error in the object at `path`, each with the name of the tool; empty if it is good.
 
     dcmftest: it is a DICOM file. dciodvfy: its attributes are those of its IOD (PS3.3). dcmdump: its encoding
-    (PS3.5). For a structured report, dsrdump and dsr2html parse the content tree; for an image, dcm2pnm renders it.
+    (PS3.5). For a structured report or key object, dsrdump and dsr2html parse the content tree; for a capture, dcm2pnm
+    renders it; for a presentation state, dcmpschk judges it.
     Raises MissingValidator.
     """
     found = _run(["dcmftest", str(path)], errors=(), failed=True)
     found += _run(["dciodvfy", "-new", str(path)], errors=("Error",), failed=False)
     found += _run(["dcmdump", "-q", str(path)], errors=("E:", "F:"), failed=True)
-    if dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True).SOPClassUID == SECONDARY_CAPTURE:
+    sop_class = dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True).SOPClassUID
+    if sop_class == SEGMENTATION:
+        return found
+    if sop_class == PRESENTATION_STATE:
+        return found + _run(["dcmpschk", "-q", str(path)], errors=("E:", "F:"), failed=True)
+    if sop_class == SECONDARY_CAPTURE:
         return found + _run(["dcm2pnm", str(path), str(path.with_suffix(".ppm"))], errors=("E:", "F:"), failed=True)
     found += _run(["dsrdump", str(path)], errors=("E:", "W:", "F:"), failed=True)
     return found + _run(["dsr2html", str(path), str(path.with_suffix(".html"))], errors=("E:", "W:", "F:"), failed=True)
+
+
+def shown_with(presentation_state: Path, image: Path) -> Path:
+    """Let DCMTK render `image` as the presentation state says; returns a PGM file of 8 bits. AssertionError."""
+    rendered = presentation_state.with_suffix(".pgm")
+    command = ["dcmp2pgm", "-p", str(presentation_state), str(image), str(rendered)]
+    assert _run(command, errors=("E:", "F:"), failed=True) == []
+    return rendered
 
 
 def _run(command: Sequence[str], *, errors: tuple[str, ...], failed: bool) -> list[str]:
@@ -49,8 +72,7 @@ def _run(command: Sequence[str], *, errors: tuple[str, ...], failed: bool) -> li
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
     lines = (done.stdout + done.stderr).splitlines()
     found = [f"{tool}: {line}" for line in lines if errors and line.startswith(errors)]
-    # DCMTK says so of texts in UTF-8 that it did not look at: no judgement.
-    found = [line for line in found if "VR checker does not support this Specific Character Set" not in line]
+    found = [line for line in found if not any(remark in line for remark in _NO_JUDGEMENT)]
     if failed and done.returncode != 0:
         found.append(f"{tool}: exit code {done.returncode}")
     return found

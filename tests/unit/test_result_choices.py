@@ -93,9 +93,7 @@ def test_a_report_for_an_older_pacs_shares_the_overlay_with_the_plainest_form() 
 
 def test_the_plainest_form_has_the_name_of_its_kind() -> None:
     # So that what a node without choices has sent is not sent again under another UID.
-    assert forms_of(BY_DEFAULT, UTF_8) == {kind: kind.value for kind in ResultKind} | {
-        ResultKind.KEY_OBJECT: "key-object overlay report"
-    }
+    assert forms_of(BY_DEFAULT, UTF_8) == {kind: kind.value for kind in ResultKind}
 
 
 def test_the_report_class_is_that_of_the_choice_and_the_content_the_same() -> None:

@@ -1,0 +1,207 @@
+"""The outlines of the report as a Grayscale Softcopy Presentation State: graphics on the radiograph itself.
+
+The radiologist keeps the full depth of the original, and switches the outlines off with the presentation state.
+Source: PS3.3 A.33.1; PS3.4 annex N.
+"""
+
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+from highdicom.color import CIELabColor
+from highdicom.pr import (
+    GraphicAnnotation,
+    GraphicLayer,
+    GraphicObject,
+    GrayscaleSoftcopyPresentationState,
+    TextObject,
+)
+from pydicom import Dataset
+from pydicom.pixels.processing import apply_modality_lut
+from pydicom.uid import UID
+
+from dicom_node.results import wording
+from dicom_node.results.equipment import MANUFACTURER, serial_number, sign
+from dicom_node.results.origin import hand_on, hand_on_anatomy, stamp, without_names
+from dicom_node.results.regions import RegionKind, Regions
+from dicom_node.wire import NODE_MODEL_NAME
+from pipeline.radiograph import ROBUST_RANGE
+from pipeline.reading import Reading
+
+SERIES_NUMBER_BASE: Final = 39_000
+"""Series of presentation states are numbered 39000 + the source's SeriesNumber."""
+
+SERIES_DESCRIPTION: Final = "COVID-XNet outlines - NOT FOR DIAGNOSIS"
+
+_LAYER: Final = "COVID_XNET"
+_OUTLINED: Final = {
+    RegionKind.HEAT: "outlined: strongest activation of the network",
+    RegionKind.LUNGS: "outlined: the lungs as the node found them",
+    RegionKind.NONE: "no lungs found: distrust the score",
+}
+_WINDOW: Final = ("WindowCenter", "WindowWidth")
+
+
+def presentation_state(
+    header: Dataset,
+    source: Dataset,
+    reading: Reading,
+    regions: Regions,
+    *,
+    sop_instance_uid: UID,
+    series_instance_uid: UID,
+    moment: datetime,
+) -> Dataset:
+    """Draw the outlines on the radiograph as a viewer shows it.
+
+    header: what `origin.carry_over` took from `source`. moment: when it was read, on the clock of the source.
+    Returns a presentation state with the greyscale of the source: its modality LUT, its first VOI LUT or window, its
+    polarity. No shutter, no mask, no crop; what the source does not say of the greyscale is taken from its pixels.
+    """
+    radiograph = without_names(header)
+    radiograph.SamplesPerPixel = 1
+    layer = GraphicLayer(
+        _LAYER, 1, description=f"Outlines. {wording.DISCLAIMER}", display_color=CIELabColor(83, -8, 80)
+    )
+    result = GrayscaleSoftcopyPresentationState(
+        referenced_images=[radiograph],
+        series_instance_uid=series_instance_uid,
+        series_number=SERIES_NUMBER_BASE + (header.SeriesNumber or 0),
+        series_description=SERIES_DESCRIPTION,
+        sop_instance_uid=sop_instance_uid,
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=NODE_MODEL_NAME,
+        software_versions=MANUFACTURER,
+        device_serial_number=serial_number(reading.model),
+        content_label=_LAYER,
+        content_description=f"Outlines. {wording.DISCLAIMER}",
+        graphic_layers=[layer],
+        graphic_annotations=[_annotation(radiograph, layer, reading, regions)],
+    )
+    hand_on(header, result)
+    hand_on_anatomy(header, result)
+    sign(result, header, reading.model)
+    stamp(result, moment)
+    result.PresentationCreationDate, result.PresentationCreationTime = result.SeriesDate, result.SeriesTime
+    (area,) = result.DisplayedAreaSelectionSequence
+    area.PresentationPixelAspectRatio = _aspect(header)
+    _carry_greyscale(source, result)
+    return result
+
+
+def _annotation(radiograph: Dataset, layer: GraphicLayer, reading: Reading, regions: Regions) -> GraphicAnnotation:
+    words = (
+        "INVESTIGATIONAL - NOT FOR DIAGNOSIS",
+        wording.score(reading),
+        wording.verdict(reading),
+        _OUTLINED[regions.kind],
+    )
+    return GraphicAnnotation(
+        referenced_images=[radiograph],
+        graphic_layer=layer,
+        graphic_objects=[GraphicObject("POLYLINE", outline, "PIXEL") for outline in regions.outlines] or None,
+        text_objects=[
+            TextObject(
+                "\r\n".join(words), units="DISPLAY", bounding_box=(0.01, 0.01, 0.75, 0.13), text_justification="LEFT"
+            )
+        ],
+    )
+
+
+def _aspect(header: Dataset) -> list[str]:
+    """PS3.3 C.10.4: two integers, vertical and horizontal size of a pixel."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
+        if keyword in header:
+            high, wide = (float(number) for number in header[keyword].value)
+            ratio = high / wide
+            return ["1", "1"] if abs(ratio - 1) <= 0.01 else [str(round(1000 * ratio)), "1000"]
+    return ["1", "1"]
+
+
+def _carry_greyscale(source: Dataset, result: Dataset) -> None:
+    # PS3.3 C.11.1, C.11.8: a presentation state without them means identity, and not those of the image.
+    if items := source.get("ModalityLUTSequence"):
+        lut = _lut(source, items[0])
+        lut.ModalityLUTType = str(items[0].get("ModalityLUTType") or "US")
+        result.ModalityLUTSequence = [lut]
+    else:
+        slope, intercept = (_first(source, keyword) for keyword in ("RescaleSlope", "RescaleIntercept"))
+        if slope is not None and intercept is not None:
+            result.RescaleSlope, result.RescaleIntercept = f"{slope:.10g}", f"{intercept:.10g}"
+            result.RescaleType = "US"
+    voi = _voi(source)
+    if voi is not None:
+        result.SoftcopyVOILUTSequence = [voi]
+    # PS3.3 C.11.6.1.2: INVERSE is what MONOCHROME1 says of an image, and in DX stands beside it.
+    inverse = (
+        source.get("PhotometricInterpretation") == "MONOCHROME1" or source.get("PresentationLUTShape") == "INVERSE"
+    )
+    result.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
+
+
+def _voi(source: Dataset) -> Dataset | None:
+    """The first VOI LUT of the source, else its first window, else a window over nearly all its pixels."""
+    if items := source.get("VOILUTSequence"):
+        voi = Dataset()
+        voi.VOILUTSequence = [_lut(source, items[0])]
+        return voi
+    center, width = (_first(source, keyword) for keyword in _WINDOW)
+    function = str(source.get("VOILUTFunction") or "LINEAR")
+    lowest = 1.0 if function == "LINEAR" else 0.0
+    if center is None or width is None or width < lowest or width == 0:
+        if "PixelData" not in source:
+            return None
+        low, high = _range(source)
+        center, width, function = (low + high + 1) / 2, high - low + 1, "LINEAR"  # PS3.3 C.11.2.1.2.1
+    voi = Dataset()
+    voi.WindowCenter, voi.WindowWidth = f"{center:.10g}", f"{width:.10g}"
+    if function != "LINEAR":
+        voi.VOILUTFunction = function
+    return voi
+
+
+def _range(source: Dataset) -> tuple[float, float]:
+    stored = source.pixel_array
+    padding = source.get("PixelPaddingValue")
+    limit = source.get("PixelPaddingRangeLimit")
+    values = apply_modality_lut(stored, source)
+    if isinstance(padding, int):
+        first, last = sorted((padding, limit if isinstance(limit, int) else padding))
+        shown = values[(stored < first) | (stored > last)]
+        values = shown if shown.size else values
+    low, high = np.quantile(values, ROBUST_RANGE, method="nearest")
+    return float(low), float(high)
+
+
+def _first(source: Dataset, keyword: str) -> float | None:
+    value: Any = source.get(keyword)
+    if value is None or value == "":
+        return None
+    number = float(value if isinstance(value, int | float | str) else value[0])
+    return number if np.isfinite(number) else None
+
+
+def _lut(source: Dataset, item: Dataset) -> Dataset:
+    """Copy a LUT in 16-bit words, which every length and depth fits. PS3.3 C.11.1.1, C.11.2.1.1."""
+    length, first, bits = (int(part) for part in item.LUTDescriptor)
+    data: Any = item.LUTData
+    if isinstance(data, bytes):
+        little = UID(source.file_meta.TransferSyntaxUID).is_little_endian
+        kind = np.dtype("u1") if len(data) == (length or 65536) else np.dtype("<u2" if little else ">u2")
+        entries = np.frombuffer(data, kind).astype(np.int64)
+    else:
+        entries = np.atleast_1d(np.asarray(data, np.int64))
+    lut = Dataset()
+    signed = source.get("PixelRepresentation") == 1 or first < 0
+    lut.add_new("LUTDescriptor", "SS" if signed else "US", [_in(length, signed), _in(first, signed), bits])
+    lut.add_new("LUTData", "OW", (entries[: length or 65536] & 0xFFFF).astype("<u2").tobytes())
+    if "LUTExplanation" in item:
+        lut.LUTExplanation = item.LUTExplanation
+    return lut
+
+
+def _in(number: int, signed: bool) -> int:
+    """`number`, one 16-bit word, as it is written under the VR: 65536 entries are 0, and a sign is a high bit."""
+    word = number & 0xFFFF
+    return word - 0x10000 if signed and word > 0x7FFF else word
