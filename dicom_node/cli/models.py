@@ -3,11 +3,14 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dicom_node.errors import NodeError
+
+if TYPE_CHECKING:  # commands import what is large when they run: --help answers at once
+    from models.registry import Registry
 
 FolderOption = Annotated[
     Path | None,
@@ -21,6 +24,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Show and check the networks.")
     group.command("list")(list_models)
     group.command("show")(show)
+    group.command("card")(card)
     group.command("verify")(verify)
     group.command("import-rib-suppression")(import_rib_suppression)
     app.add_typer(group, name="models")
@@ -69,7 +73,43 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME")], folder: FolderOpt
     typer.echo(json.dumps(asdict(registry.entries[name]), indent=2))
 
 
-def verify(folder: FolderOption = None) -> None:
+def card(
+    name: Annotated[str, typer.Argument(metavar="[NAME]")] = "covid_xnet",
+    folder: FolderOption = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", exists=True, dir_okay=False, help="The report.json of `covid-xnet evaluate`."),
+    ] = None,
+) -> None:
+    """Print the model card of a network, as Markdown.
+
+    Example: covid-xnet models card --report runs/default/report.json
+    """
+    from models.registry import SHIPPED, Registry, WeightsMismatch
+    from pipeline.evaluation.card import OtherRecipe
+    from pipeline.evaluation.card import card as written
+
+    try:
+        registry = Registry.load(folder or SHIPPED)
+    except WeightsMismatch as e:
+        raise NodeError(f"{e}.") from e
+    if name not in registry.entries:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(registry.entries)}.", param_hint="NAME")
+    try:
+        found = json.loads(report.read_text("utf-8")) if report else None
+        typer.echo(written(registry, name, found), nl=False)
+    except OtherRecipe as e:
+        raise NodeError(f"{report}: {e}.") from e
+    except (ValueError, KeyError, TypeError) as e:
+        raise NodeError(f"{report} is no report of this version.", hint="Evaluate again.") from e
+
+
+def verify(
+    folder: FolderOption = None,
+    with_keras: Annotated[
+        bool, typer.Option("--parity", help="Also compute with Keras what OpenVINO computes (extra `train`).")
+    ] = False,
+) -> None:
     """Recompute the digest of every file of weights, and check that the classifier fits the recipe of this version.
 
     Example: covid-xnet models verify
@@ -86,6 +126,33 @@ def verify(folder: FolderOption = None) -> None:
         raise NodeError(f"{e}.", hint="Install the weights again.") from e
     files = sum(len(entry.files) for entry in registry.entries.values())
     typer.echo(f"{files} files are those of the manifest; {networks.model} fits recipe {networks.recipe.name!r}.")
+    if with_keras:
+        _compare(registry)
+
+
+def _compare(registry: "Registry") -> None:
+    """Compare each network that has its Keras file with what is served; NodeError if one differs."""
+    from dicom_node.cli.train import training
+
+    with training("Comparing"):
+        import keras
+        import numpy as np
+
+        from pipeline.training.export import PARITY, parity
+
+        # Grey levels of no radiograph in particular, but of all sizes of detail.
+        random = np.random.default_rng(0)
+        for name, entry in registry.entries.items():
+            network = keras.saving.load_model(registry.file(name, ".keras"), compile=False)
+            image = random.random((entry.side, entry.side), dtype=np.float32)
+            smooth = np.cumsum(np.cumsum(image - image.mean(), axis=0), axis=1)
+            images = (image, ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32))
+            difference = max(parity(network, registry.file(name, ".xml"), each) for each in images)
+            if difference > PARITY:
+                raise NodeError(
+                    f"{name}: OpenVINO differs from Keras by {difference:.1e}.", hint="Install the weights again."
+                )
+            typer.echo(f"{name}: OpenVINO differs from Keras by {difference:.1e}, at most {PARITY:.0e} is allowed.")
 
 
 def import_rib_suppression(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,8 @@ def training(description: str) -> Iterator[Callable[[int], Callable[..., None]]]
 
     # It warns of graphs that are traced again: each network has its own, and is trained once.
     tf.get_logger().setLevel("ERROR")
+    # A network that was stored knows its one input by name, and remarks upon an image without it.
+    warnings.filterwarnings("ignore", message="The structure of `inputs`")
     tf.config.threading.set_intra_op_parallelism_threads(len(os.sched_getaffinity(0)))
     console = Console(stderr=True)
     try:

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from pipeline.evaluation.measures import (
+    auc_of,
     auc_with_interval,
     calibrated,
     expected_calibration_error,
@@ -54,9 +55,10 @@ def paper_protocol(corpus: Corpus, crossed: Judged) -> dict[str, Any]:
     targets, scores = corpus.targets[everyone], crossed.scores[everyone]
     ends = np.cumsum([len(part) for part in parts])[:-1]
 
+    areas = [auc_of(corpus.targets[part], crossed.scores[part]) for part in parts]
+
     def mean_auc(weights: NDArray[np.float64]) -> float:
-        each = zip(*(np.split(values, ends) for values in (targets, scores, weights)), strict=True)
-        return float(np.mean([roc_auc_score(t, s, sample_weight=w) for t, s, w in each]))
+        return float(np.mean([area(drawn) for area, drawn in zip(areas, np.split(weights, ends), strict=True)]))
 
     def rate(of: int) -> Any:
         right = (scores >= PAPER_THRESHOLD) == (targets == 1)

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from pipeline.evaluation.measures import (
+    auc_of,
     auc_with_interval,
     calibrated,
     expected_calibration_error,
@@ -31,6 +32,16 @@ def test_a_row_of_the_table_counts_a_score_at_the_threshold_as_positive() -> Non
 @pytest.mark.parametrize(("sensitivity", "threshold"), [(1.0, 0.4), (0.75, 0.5), (0.7, 0.5), (0.5, 0.8), (0.1, 0.9)])
 def test_the_threshold_is_the_highest_that_reaches_the_sensitivity(sensitivity: float, threshold: float) -> None:
     assert threshold_for(TARGETS, SCORES, sensitivity) == threshold
+
+
+def test_the_weighted_area_is_that_of_scikit_learn_ties_and_all() -> None:
+    random = np.random.default_rng(2)
+    targets, scores = random.integers(0, 2, 300), random.integers(0, 40, 300) / 40
+    area = auc_of(targets, scores)
+    for _ in range(20):
+        weights = random.integers(0, 4, 300).astype(float)
+        assert area(weights) == pytest.approx(roc_auc_score(targets, scores, sample_weight=weights), abs=1e-12)
+    assert np.isnan(area((targets == 1).astype(float)))
 
 
 def test_the_bootstrap_draws_patients_and_not_radiographs() -> None:
