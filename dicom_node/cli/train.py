@@ -221,6 +221,7 @@ def classifier(
         from pipeline.training import folds as parts
         from pipeline.training.corpus import read_corpus
         from pipeline.training.export import publish
+        from pipeline.training.operating import operating_point
         from pipeline.training.prepare import prepared
         from pipeline.training.run import BadRun, Run, config_of, digest_of
 
@@ -241,7 +242,7 @@ def classifier(
             raise NodeError(f"{e}.", hint="Give another --run.") from e
         voters = parts.patient_folds(samples, folds=folds, seed=seed)
         network = with_activation_map(*(parts.network_of(run, split) for split in voters))
-        point, more = science.operating_point(network, RECIPES[recipe], images, targets, out_of_fold)
+        point, more = operating_point(network, RECIPES[recipe], images, targets, out_of_fold)
         publish(
             network,
             out,

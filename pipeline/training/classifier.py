@@ -1,4 +1,4 @@
-"""Train COVID-XNet, and choose its operating point from scores of patients that it did not see."""
+"""Train COVID-XNet: who is chosen, how a network is taught, and what it says of an image."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,8 @@ from typing import Final
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score, roc_curve
 
 from models.covid_xnet import CLASSES, covid_xnet
-from models.registry import OperatingPoint
-from pipeline.preprocess import Recipe
 from pipeline.training.augment import Vary, as_in_the_paper, gently_and_in_tone
 from pipeline.training.corpus import Label, Sample
 from pipeline.training.tutor import marks
@@ -109,37 +106,6 @@ def scores(network: keras.Model, images: Images) -> NDArray[np.float64]:
     """Scores towards COVID-19, (N,)."""
     inputs = images[..., None].astype(np.float32) / 255
     return np.asarray(network.predict(inputs, batch_size=64, verbose=0)[:, 1], np.float64)
-
-
-def operating_point(
-    serving: keras.Model, recipe: Recipe, images: Images, targets: Targets, out_of_fold: NDArray[np.float64]
-) -> tuple[OperatingPoint, dict[str, float]]:
-    """Choose threshold and band from out-of-fold scores, and the scale of the heat map from `serving`, which gives it.
-
-    The threshold has the largest sum of sensitivity and specificity; inside the band, reaching to 95 % of each, a score
-    says little.
-    """
-    false_positives, true_positives, thresholds = roc_curve(targets, out_of_fold)
-    best = int(np.argmax(true_positives - false_positives))
-    threshold = float(np.clip(thresholds[best], 0, 1))
-    sensitive = float(np.clip(thresholds[int(np.argmax(true_positives >= 0.95))], 0, 1))
-    specific = float(np.clip(thresholds[int(np.flatnonzero(false_positives <= 0.05)[-1])], 0, 1))
-    positive = images[targets == 1][..., None].astype(np.float32) / 255
-    activation = serving.predict(positive, batch_size=64, verbose=0)[1]
-    point = OperatingPoint(
-        classes=CLASSES,
-        threshold=round(threshold, 4),
-        band=(round(min(sensitive, threshold), 4), round(max(specific, threshold), 4)),
-        # A network that learned nothing may have no activation above zero; its map is then empty.
-        activation_scale=max(round(float(np.percentile(activation.max(axis=(1, 2, 3)), 95)), 4), 1e-4),
-        recipe=recipe.name,
-        recipe_digest=recipe.digest(),
-    )
-    return point, {
-        "cv_sensitivity": float(true_positives[best]),
-        "cv_specificity": float(1 - false_positives[best]),
-        "cv_balanced_accuracy": float(balanced_accuracy_score(targets, out_of_fold >= threshold)),
-    }
 
 
 def _batches(
