@@ -19,6 +19,7 @@ from dicom_node.results.character_set import character_set_of, put
 from dicom_node.results.equipment import IMPLEMENTATION_VERSION_NAME
 from dicom_node.results.identity import IMPLEMENTATION_CLASS_UID, derive_uid, forms_of
 from dicom_node.results.key_object import key_object
+from dicom_node.results.limits import hold_to_limits
 from dicom_node.results.origin import CHARACTER_SET as UTF_8
 from dicom_node.results.origin import carry_over, local_time
 from dicom_node.results.overlay import Caption, draw, drawn_shape
@@ -74,12 +75,14 @@ def compose(
 
     source: the radiograph as received, with or without its pixels. radiograph: its pixels as they were read.
     journey: id that the UIDs are derived from, together with the model's digest.
-    view, evidence: projection, and the attribute that told it. flags: remarks of the gate. choice: what to make.
+    view, evidence: projection, and the attribute that told it. flags: remarks of the gate; those on what the results
+    do not carry over as it was join them in the report. choice: what to make.
     Raises CannotCompose with the reason if no valid object can be made from `source`.
     """
     # The validation of pydicom quotes a value that it does not like, a patient's name or birth date, in its log.
     with disable_value_validation():
         header = carry_over(source)
+        remarks = hold_to_limits(header, source)
         moment = local_time(header, read_at)
         regions = find_regions(reading, rows=header.Rows, columns=header.Columns)
         character_set = character_set_of(source, header) if choice.character_set is TextEncoding.SOURCE else [UTF_8]
@@ -115,7 +118,7 @@ def compose(
                 journey=journey,
                 view=view,
                 evidence=evidence,
-                flags=flags,
+                flags=(*flags, *remarks),
                 **uids(ResultKind.REPORT),
             )
         if ResultKind.SEGMENTATION in choice.objects:

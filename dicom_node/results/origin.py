@@ -23,7 +23,7 @@ CHARACTER_SET: Final = "ISO_IR 192"
 _UNPAIRED: Final = ("CHEST", "THORAX")
 """Body parts of which Laterality shall not be told. PS3.3 C.7.3.1, type 2C: else it is there, empty if unknown."""
 
-_CARRIED: Final = (
+CARRIED: Final = (
     "SpecificCharacterSet",
     "TimezoneOffsetFromUTC",
     "PatientName",
@@ -168,7 +168,7 @@ def without_names(header: Dataset) -> Dataset:
 
 def hand_on(header: Dataset, result: Dataset) -> None:
     """Write patient, study, order and institution of `header` into `result`, which lies in its study."""
-    for keyword in _CARRIED:
+    for keyword in CARRIED:
         if keyword in header:
             result[keyword] = header[keyword]
 
