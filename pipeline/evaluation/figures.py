@@ -39,7 +39,7 @@ def receiver_operating_characteristics(curves: Mapping[str, Mapping[str, Sequenc
 
 def reliability_diagrams(diagrams: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     """Share of COVID-19 against score, if both classes were equally frequent. diagrams: name -> bins."""
-    figure = _figure(1)
+    figure = _figure(1.4)
     axes: Axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
     for name, bins in diagrams.items():
@@ -47,7 +47,7 @@ def reliability_diagrams(diagrams: Mapping[str, Sequence[Mapping[str, float]]]) 
             [bin["score"] for bin in bins], [bin["positives"] for bin in bins], marker="o", markersize=3, label=name
         )
     axes.set(xlabel="calibrated score", ylabel="share of COVID-19", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes.legend(loc="upper left", fontsize=8)
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
     return _svg(figure)
 
 
@@ -77,7 +77,7 @@ def pareto(points: Sequence[Mapping[str, Any]], best: Sequence[int]) -> str:
     return _svg(figure)
 
 
-def _figure(columns: int) -> Figure:
+def _figure(columns: float) -> Figure:
     return Figure(figsize=(4.6 * columns, 4.0), layout="constrained")
 
 

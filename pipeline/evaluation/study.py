@@ -135,7 +135,9 @@ class Study:
         parts = [self._judged(fold, self.seed + number) for number, fold in enumerate(folds)]
 
         def together(each: Sequence[Scores]) -> Scores:
-            found = np.full(len(corpus.samples), np.nan)
+            # What nobody learns from is judged by all folds that do not know its patient.
+            known = np.sum([~np.isnan(values) for values in each], axis=0)
+            found = np.where(known > 0, np.nansum(each, axis=0) / np.maximum(known, 1), np.nan)
             for fold, values in zip(folds, each, strict=True):
                 found[fold.judge] = values[fold.judge]
             return found
