@@ -18,10 +18,10 @@ from pipeline.flow import Networks, prepare, read
 from pipeline.localise import heatmap
 from pipeline.preprocess import Recipe, working_frame
 from pipeline.radiograph import Radiograph, from_image
-from pipeline.training.operating import operating_point
 from pipeline.training.corpus import MAXIMUM_PIXELS, Sample
 from pipeline.training.export import publish
 from pipeline.training.folds import network_of
+from pipeline.training.operating import operating_point
 from pipeline.training.run import Run
 
 _SHOWN: Final = 4
