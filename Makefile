@@ -19,6 +19,7 @@ demo: $(VENV)/.serving  ## start a node and a PACS, send real radiographs, show 
 
 test: $(VENV)/.development  ## run the tests; all of them, also those that take minutes, if CI is set
 	@deploy/debian-packages $(PEERS)
+	@command -v npm >/dev/null || deploy/debian-packages npm
 	$(BIN)/python -m pytest $(if $(CI),-m "")
 
 lint: $(VENV)/.development  ## check style, types and the direction of imports
