@@ -37,6 +37,9 @@ IMAGING_MEASUREMENT_REPORT: Final = Code("126000", "DCM", "Imaging Measurement R
 OF_INTEREST: Final = Code("113000", "DCM", "Of Interest")  # CID 7010
 QUALITATIVE_EVALUATIONS: Final = Code("C0034375", "UMLS", "Qualitative Evaluations")
 """TID 1500, row 12. pydicom's lists hold no UMLS codes."""
+PROCEDURE_REPORTED: Final = Code("121058", "DCM", "Procedure reported")
+ENGLISH_AS_IN_THE_USA: Final = Code("en-US", "RFC5646", "English (United States)")
+"""TID 1204, CID 5000, which is extensible; pydicom's lists hold none of RFC 5646."""
 CONCLUSION: Final = Code("121077", "DCM", "Conclusion")  # CID 7002
 COMMENT: Final = Code("121106", "DCM", "Comment")  # CID 12101
 ILLUSTRATION_OF_FINDING: Final = Code("125201", "DCM", "Illustration of Finding")
@@ -48,5 +51,5 @@ ACQUISITION_EQUIPMENT: Final = Code("109101", "DCM", "Acquisition Equipment")  #
 PROCESSING_EQUIPMENT: Final = Code("109102", "DCM", "Processing Equipment")  # CID 7005
 SOURCE_IMAGE: Final = Code("121322", "DCM", "Source image for image processing operation")  # CID 7202
 
-OUTSIDE_PYDICOM: Final = frozenset({PLAIN_CHEST_RADIOGRAPH, QUALITATIVE_EVALUATIONS})
+OUTSIDE_PYDICOM: Final = frozenset({PLAIN_CHEST_RADIOGRAPH, QUALITATIVE_EVALUATIONS, ENGLISH_AS_IN_THE_USA})
 """Concepts that the lists of pydicom do not hold."""

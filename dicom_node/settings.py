@@ -210,6 +210,10 @@ class Settings(BaseSettings):
         description='Where results go, each "AET@host:port", such as ["PACS@10.1.2.3:104"], or a table that says what '
         'it gets, such as [{peer="PACS@10.1.2.3:104", objects=["report", "segmentation"]}].',
     )
+    report_failures: bool = Field(
+        default=False,
+        description="Whether an image that could not be read brings a report that says so and why.",
+    )
     calling_aes: TitleList = Field(
         default=(), description="AE titles that may send to the node. Empty: everybody who calls it by its AE title."
     )

@@ -182,9 +182,8 @@ class JourneyQueue:
                 row.state, row.refusals, row.changed_at = ReturnState.WAITING, 0, now()
             for journey, where in {(row.journey, row.destination) for row in rows}:
                 attempt = max(row.attempts for row in rows if (row.journey, row.destination) == (journey, where)) + 1
-                self._client.enqueue_in_transaction(
-                    session, return_options(journey, where, attempt), journey, where, attempt
-                )
+                options = return_options(f"{journey}/again/{now():%Y%m%dT%H%M%S.%f}", where, attempt)
+                self._client.enqueue_in_transaction(session, options, journey, where, attempt)
             return len(rows)
 
     def retry_readings(self) -> int:
@@ -199,6 +198,8 @@ class JourneyQueue:
                 options = reading_options(reading.journey)
                 options["workflow_id"] = f"{reading.journey}/after/{reading.read_at:%Y%m%dT%H%M%S.%f}"
                 received.attempts = 0
+                # The report on the failure, if there was one, is of a reading that no longer counts.
+                session.execute(sa.delete(ReturnRow).where(ReturnRow.journey == reading.journey))
                 session.delete(reading)
                 self._client.enqueue_in_transaction(session, options, reading.journey)
             return len(rows)
@@ -209,12 +210,15 @@ def reading_options(journey: str) -> EnqueueOptions:
     return {"workflow_name": READ_WORKFLOW, "queue_name": READING_QUEUE, "workflow_id": journey}
 
 
-def return_options(journey: str, destination: str, attempt: int, delay_seconds: float = 0.0) -> EnqueueOptions:
-    """How a journey's results set out for one destination, whose sickness delays no other."""
+def return_options(run: str, destination: str, attempt: int, delay_seconds: float = 0.0) -> EnqueueOptions:
+    """How a journey's results set out for one destination, whose sickness delays no other.
+
+    run: what made them set out, such as the journey, or its second reading; enqueuing the same is enqueuing it once.
+    """
     options: EnqueueOptions = {
         "workflow_name": RETURN_WORKFLOW,
         "queue_name": RETURN_QUEUE,
-        "workflow_id": f"{journey}/{destination}/{attempt}",
+        "workflow_id": f"{run}/{destination}/{attempt}",
         "queue_partition_key": destination,
     }
     if delay_seconds:

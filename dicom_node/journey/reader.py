@@ -12,9 +12,9 @@ from dicom_node.errors import NeverReadable, RetryLater
 from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, now
 from dicom_node.journey.outcome import Outcome
 from dicom_node.logs import log
-from dicom_node.results.compose import Results, compose, save
+from dicom_node.results.compose import Results, compose, compose_failure, save
 from dicom_node.results.shelf import ResultShelf
-from dicom_node.settings import BY_DEFAULT, ResultChoice, Settings
+from dicom_node.settings import BY_DEFAULT, ResultChoice, ResultKind, Settings
 from dicom_node.spool import Spool
 from pipeline.errors import UnreadableRadiograph
 from pipeline.flow import Networks, read
@@ -124,28 +124,73 @@ class Reader:
                 )
             )
             session.flush()
-            for destination in self._settings.destinations:
-                for kind, dataset in made[destination.choice].by_kind().items():
-                    session.add(
-                        ReturnRow(
-                            journey=journey,
-                            destination=str(destination.peer),
-                            kind=kind,
-                            sop_class_uid=dataset.SOPClassUID,
-                            sop_instance_uid=dataset.SOPInstanceUID,
-                            changed_at=read_at,
-                        )
+            self._send_out(session, journey, made, read_at)
+
+    def _send_out(
+        self, session: Session, journey: str, made: Mapping[ResultChoice, Results], composed_at: datetime
+    ) -> None:
+        for destination in self._settings.destinations:
+            if destination.choice not in made:
+                continue
+            for kind, dataset in made[destination.choice].by_kind().items():
+                session.add(
+                    ReturnRow(
+                        journey=journey,
+                        destination=str(destination.peer),
+                        kind=kind,
+                        sop_class_uid=dataset.SOPClassUID,
+                        sop_instance_uid=dataset.SOPInstanceUID,
+                        changed_at=composed_at,
                     )
+                )
 
     def _fail(self, journey: str, reason: str) -> Outcome:
         log.error("radiograph cannot be read", journey=journey, reason=reason)
+        failed_at = now()
         try:
+            made = self._report_failure(journey, reason, failed_at) if self._settings.report_failures else {}
             with Session(self._engine) as session, session.begin():
-                session.merge(ReadingRow(journey=journey, read_at=now(), failure=reason))
-        except sa.exc.OperationalError as e:
+                session.merge(ReadingRow(journey=journey, read_at=failed_at, failure=reason))
+                session.flush()
+                self._send_out(session, journey, made, failed_at)
+        except (OSError, sa.exc.OperationalError) as e:
             log.warning("reading postponed", journey=journey, reason=str(e))
+            self._forgive(journey)
             return Outcome.LATER
         return Outcome.FAILED
+
+    def _report_failure(self, journey: str, reason: str, failed_at: datetime) -> Mapping[ResultChoice, Results]:
+        """Reports on a radiograph without a reading, for the destinations that get reports.
+
+        Empty if not even a report can refer to it: the ledger has the reason all the same.
+        """
+        made: dict[ResultChoice, Results] = {}
+        with Session(self._engine) as session:
+            row = session.scalars(sa.select(ReceivedObject).where(ReceivedObject.journey == journey)).one()
+            session.expunge(row)
+        try:
+            source = dcmread(self._spool.path(row.digest), stop_before_pixels=True)
+            for choice in {destination.choice for destination in self._settings.destinations}:
+                if ResultKind.REPORT in choice.objects:
+                    made[choice] = compose_failure(
+                        source,
+                        reason,
+                        model=self._networks.model,
+                        journey=journey,
+                        view=row.view,
+                        flags=tuple(row.flags),
+                        failed_at=failed_at,
+                        choice=choice,
+                    )
+        except OSError:
+            raise
+        except Exception as e:  # the edge of the journey: what cannot be read may be anything
+            log.warning("failure not reported", journey=journey, reason=f"{type(e).__name__}: it has no valid header")
+            return {}
+        for results in made.values():
+            for kind, dataset in results.by_kind().items():
+                save(dataset, self._shelf.path(journey, kind, dataset.SOPInstanceUID))
+        return made
 
     def _forgive(self, journey: str) -> None:
         try:

@@ -35,9 +35,11 @@ def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
         while (outcome := Outcome(DBOS.run_step({"name": "read"}, reader.read, journey))) is Outcome.LATER:
             DBOS.sleep(wait_after(tries, retry_seconds))
             tries += 1
-        if outcome is Outcome.READ:
-            for destination in DBOS.run_step({"name": "destinations"}, reader.destinations_of, journey):
-                DBOS.enqueue_workflow_with_options(return_options(journey, destination, 1), journey, destination, 1)
+        # Also of one that failed, for its report. A second reading of a journey has an id of its own, and so have its
+        # returns: else they would be taken for those of the first.
+        for destination in DBOS.run_step({"name": "destinations"}, reader.destinations_of, journey):
+            options = return_options(str(DBOS.workflow_id), destination, 1)
+            DBOS.enqueue_workflow_with_options(options, journey, destination, 1)
         return outcome
 
 
@@ -50,5 +52,6 @@ def register_returns(desk: "ReturnDesk", *, retry_seconds: float) -> None:
         if outcome is Returned.LATER:
             # A new run instead of a sleep in this one: whoever waits keeps no slot of the queue.
             options = return_options(journey, destination, attempt + 1, wait_after(attempt, retry_seconds))
+            options["workflow_id"] = f"{str(DBOS.workflow_id).rpartition('/')[0]}/{attempt + 1}"
             DBOS.enqueue_workflow_with_options(options, journey, destination, attempt + 1)
         return outcome

@@ -17,7 +17,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_node.results.character_set import character_set_of, put
 from dicom_node.results.equipment import IMPLEMENTATION_VERSION_NAME
-from dicom_node.results.identity import IMPLEMENTATION_CLASS_UID, derive_uid, forms_of
+from dicom_node.results.failure_report import failure_report
+from dicom_node.results.identity import IMPLEMENTATION_CLASS_UID, derive_uid, failure_form_of, forms_of
 from dicom_node.results.key_object import key_object
 from dicom_node.results.limits import hold_to_limits
 from dicom_node.results.origin import CHARACTER_SET as UTF_8
@@ -29,6 +30,7 @@ from dicom_node.results.secondary_capture import secondary_capture
 from dicom_node.results.segmentation import segmentation
 from dicom_node.results.structured_report import structured_report
 from dicom_node.settings import BY_DEFAULT, ResultChoice, ResultKind, TextEncoding
+from models.registry import ModelIdentity
 from pipeline.radiograph import Radiograph
 from pipeline.reading import Reading
 
@@ -133,6 +135,40 @@ def compose(
     return Results(
         objects={kind: _finished(result, character_set) for kind, result in made.items() if result is not None}
     )
+
+
+def compose_failure(
+    source: Dataset,
+    reason: str,
+    *,
+    model: ModelIdentity,
+    journey: str,
+    view: str,
+    flags: tuple[str, ...],
+    failed_at: datetime,
+    choice: ResultChoice = BY_DEFAULT,
+) -> Results:
+    """Make the report that says why `source` could not be read; its pixels are not needed.
+
+    The arguments are those of `compose`; model: the networks that should have read it. Raises CannotCompose.
+    """
+    with disable_value_validation():
+        header = carry_over(source)
+        remarks = hold_to_limits(header, source)
+        character_set = character_set_of(source, header) if choice.character_set is TextEncoding.SOURCE else [UTF_8]
+        form = failure_form_of(choice, character_set, reason)
+        report = failure_report(
+            header,
+            reason,
+            model=model,
+            report_class=choice.report_class,
+            view=view,
+            flags=(*flags, *remarks),
+            sop_instance_uid=derive_uid(journey, model.digest, form),
+            series_instance_uid=derive_uid(journey, model.digest, f"{form} series"),
+            moment=local_time(header, failed_at),
+        )
+    return Results(objects={ResultKind.REPORT: _finished(report, character_set)})
 
 
 def save(dataset: Dataset, path: Path) -> None:

@@ -53,6 +53,11 @@ def forms_of(choice: ResultChoice, character_set: Sequence[str]) -> Mapping[Resu
     return {kind: " ".join([kind.value, *words.get(kind, []), *texts]) for kind in ResultKind}
 
 
+def failure_form_of(choice: ResultChoice, character_set: Sequence[str], reason: str) -> str:
+    """Name the report that says why a radiograph could not be read; each reason has its own."""
+    return f"failure {choice.report_class.value} {' '.join(character_set)} {reason}"
+
+
 def derive_device_uid(node_version: str, model_digest: str) -> UID:
     """Name the device that reads: this version of the node with these networks. PS3.3 C.7.5.1, DeviceUID."""
     return _from_name("device", node_version, model_digest)

@@ -114,7 +114,7 @@ def structured_report(
 def document(
     header: Dataset,
     others: list[Dataset],
-    content: MeasurementReport,
+    content: ContentSequence,
     model: ModelIdentity,
     *,
     report_class: ReportClass,

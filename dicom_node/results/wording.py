@@ -40,3 +40,8 @@ def conclusion(reading: Reading) -> str:
         "with COVID-19 that the network was trained on. It is a suspicion score; it reports no disorder, and a low "
         f"score excludes none. {DISCLAIMER}"
     )
+
+
+def not_read(reason: str) -> str:
+    """The conclusion on a radiograph that has no reading."""
+    return f"This radiograph could not be read by the node, and nothing is said about it. {reason} {DISCLAIMER}"

@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.uid import JPEG2000
 
-from dicom_node.results.compose import Results, compose, save
+from dicom_node.results.compose import Results, compose, compose_failure, save
 from dicom_node.settings import (
     BY_DEFAULT,
     OverlayLayout,
@@ -24,7 +24,7 @@ from dicom_node.settings import (
 from pipeline.radiograph import from_dicom
 from tests.conformance.validators import MissingValidator, complaints, shown_with
 from tests.phantom import as_bytes, make_cr, make_dx
-from tests.readings import READ_AT, make_reading
+from tests.readings import MODEL, READ_AT, make_reading
 
 SPARSE: Final = (
     "StudyTime",
@@ -155,6 +155,27 @@ def test_no_validator_finds_an_error_in_the_character_set_of_the_source(name: st
         assert result.SpecificCharacterSet == source.SpecificCharacterSet
         save(result, tmp_path / f"{kind}.dcm")
         assert complaints(tmp_path / f"{kind}.dcm") == []
+
+
+@pytest.mark.parametrize("name", ["cr", "dx", "sparse", "japanese", "full"])
+@pytest.mark.parametrize("report_class", ReportClass)
+def test_no_validator_finds_an_error_in_the_report_on_a_failure(
+    name: str, report_class: ReportClass, tmp_path: Path
+) -> None:
+    report = compose_failure(
+        _sources()[name],
+        "The pixel data cannot be decoded (damaged).",
+        model=MODEL,
+        journey=name,
+        view="PA",
+        flags=("view unknown",),
+        failed_at=READ_AT,
+        choice=ResultChoice(report_class=report_class),
+    ).structured_report
+    save(report, tmp_path / "report.dcm")
+    assert complaints(tmp_path / "report.dcm") == []
+    page = (tmp_path / "report.html").read_text(encoding="utf-8", errors="replace")
+    assert "could not be read by the node" in page
 
 
 def _greys() -> Mapping[str, Dataset]:

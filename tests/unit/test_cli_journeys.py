@@ -220,12 +220,18 @@ def test_what_a_peer_sends_is_shown_as_it_is(settings: Settings, monkeypatch: py
 def test_what_was_set_aside_is_queued_again_for_one_destination_or_for_all(settings: Settings) -> None:
     fill(settings)
     before, journey = queued(settings), journey_of("1.2.3.2")
+
+    def returned() -> set[str]:
+        new = queued(settings) - before
+        assert all(name.startswith(f"{journey}/again/") for name in new)
+        return {name.split("/", 3)[3] for name in new}
+
     assert run("retry", "--destination", "NOBODY@h:104").output == "0 results will be returned again.\n"
     assert queued(settings) == before
     assert run("retry", "--destination", "PACS@h:104").output == "1 results will be returned again.\n"
-    assert queued(settings) - before == {f"{journey}/PACS@h:104/11"}
+    assert returned() == {"PACS@h:104/11"}
     assert run("retry").output == "1 results will be returned again.\n"
-    assert queued(settings) - before == {f"{journey}/PACS@h:104/11", f"{journey}/OTHER@h:104/11"}
+    assert returned() == {"PACS@h:104/11", "OTHER@h:104/11"}
     assert run("retry").output == "0 results will be returned again.\n"
     assert status()["counts"]["set aside"] == 0
     assert status()["counts"]["waiting to be returned"] == 3
