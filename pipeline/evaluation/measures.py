@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
 from sklearn.metrics import (
     balanced_accuracy_score,
@@ -129,6 +129,22 @@ def temperature(targets: Targets, scores: Scores) -> float:
         return float(log_loss(targets, expit(logits * np.exp(log_factor)), sample_weight=weights, labels=[0, 1]))
 
     return float(np.exp(minimize_scalar(loss, bounds=(-4, 3), method="bounded").x))
+
+
+def recalibrated(targets: Targets, values: Scores, slope: float) -> tuple[float, float]:
+    """Slope and shift that make a few labelled values logits of probabilities, both classes equally frequent.
+
+    slope: what it was where many were labelled; the few move it as far as they outweigh a doubt of half its size.
+    """
+    weights = balance(targets) * len(targets)
+
+    def loss(line: NDArray[np.float64]) -> float:
+        logits = line[0] * values + line[1]
+        fit = (weights * np.logaddexp(0, np.where(targets == 1, -logits, logits))).sum()
+        return float(fit + 0.5 * ((line[0] - slope) / (0.5 * slope)) ** 2)
+
+    found = minimize(loss, np.array([slope, 0.0]), method="Nelder-Mead").x
+    return float(found[0]), float(found[1])
 
 
 def calibrated(scores: Scores, factor: float, shift: float = 0.0) -> Scores:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from pipeline.evaluation.measures import (
@@ -15,10 +15,12 @@ from pipeline.evaluation.measures import (
     expected_calibration_error,
     interval,
     logits_of,
+    recalibrated,
     reliability,
     share_with_interval,
     table_row,
     temperature,
+    threshold_for,
 )
 from pipeline.evaluation.study import Corpus, Judged
 from pipeline.training.corpus import Label
@@ -193,14 +195,17 @@ def calibration_protocol(corpus: Corpus, unseen: Sequence[Judged], sensitivity: 
 def _commissioned(corpus: Corpus, judged: Judged, sensitivity: float, seed: int) -> dict[str, Any] | None:
     """Re-calibrate on 200 unlabelled and 20 labelled radiographs of the site, judge on its others; mean of 50 draws.
 
-    The unlabelled ones give mean and spread of the logits, the labelled ones, half of them COVID-19, slope and place.
+    The unlabelled ones give mean and spread of the logits; the labelled ones, half of them COVID-19, correct the slope
+    that they have at home, and give place and threshold.
     None if the site has too few radiographs.
     """
     random, rows = np.random.default_rng(seed), []
     positives, negatives = (judged.judge[corpus.targets[judged.judge] == c] for c in (1, 0))
     if min(len(positives), len(negatives)) < _LABELLED or len(judged.judge) < 2 * _UNLABELLED:
         return None
-    logits = logits_of(judged.scores)[:, None]
+    logits, home = logits_of(judged.scores), judged.home[corpus.decided[judged.home]]
+    # What a standard deviation of the logits means, if both classes are there.
+    slope = temperature(corpus.targets[home], judged.scores[home]) * float(logits[home].std())
     for _ in range(_COMMISSIONINGS):
         labelled = np.concatenate([random.permutation(group)[: _LABELLED // 2] for group in (positives, negatives)])
         others = random.permutation(np.setdiff1d(judged.judge, labelled))
@@ -208,13 +213,16 @@ def _commissioned(corpus: Corpus, judged: Judged, sensitivity: float, seed: int)
         known = np.isin(corpus.patients[others], corpus.patients[np.concatenate([labelled, unlabelled])])
         rest = others[~known]
         scaled = (logits - logits[unlabelled].mean()) / max(float(logits[unlabelled].std()), 1e-6)
-        regression = LogisticRegression().fit(scaled[labelled], corpus.targets[labelled])
-        scores = regression.predict_proba(scaled[rest])[:, 1]
-        own = np.sort(regression.predict_proba(scaled[labelled[: _LABELLED // 2]])[:, 1])
-        threshold = own[int((1 - sensitivity) * len(own))]
-        called, targets = scores >= threshold, corpus.targets[rest]
+        line = recalibrated(corpus.targets[labelled], scaled[labelled], slope)
+        scores = expit(line[0] * scaled + line[1])
+        threshold = threshold_for(corpus.targets[labelled], scores[labelled], sensitivity)
+        called, targets = scores[rest] >= threshold, corpus.targets[rest]
         rows.append(
-            (expected_calibration_error(targets, scores), called[targets == 1].mean(), 1 - called[targets == 0].mean())
+            (
+                expected_calibration_error(targets, scores[rest]),
+                called[targets == 1].mean(),
+                1 - called[targets == 0].mean(),
+            )
         )
     ece, sensitive, specific = (float(value) for value in np.mean(rows, axis=0))
     return {
