@@ -42,13 +42,14 @@ class Split:
 
 
 def require_both_classes(samples: Sequence[Sample]) -> None:
-    """Raise BadCorpus, with the first row, if all samples are COVID-19 or none is."""
+    """Raise BadCorpus, with the first row of them, if all samples are COVID-19 or none is."""
     targets = targets_of(samples)
     if len(set(targets.tolist())) < len(CLASSES):
         found = sorted({str(sample.label) for sample in samples})
+        first = min(samples, key=lambda sample: sample.row).place if samples else "the first row"
         raise BadCorpus(
-            f"one class only: from {samples[0].place if samples else 'the first row'} on, all are {', '.join(found)}; "
-            f"radiographs with label covid and others are needed"
+            f"one class only: from {first} on, all are {', '.join(found)}; "
+            "radiographs with label covid and others are needed"
         )
 
 
