@@ -44,7 +44,7 @@ def proposed(samples: Samples) -> tuple[tuple[UID, tuple[UID, ...]], ...]:
     objects = (result for sample in samples.all for result in sample.results.values())
     kinds = {(result.SOPClassUID, result.file_meta.TransferSyntaxUID) for result in objects}
     sender = Sender(Peer("PACS", "localhost", 104), kinds, calling_ae="COVIDXNET", timeout=1)
-    return tuple((c.abstract_syntax, tuple(c.transfer_syntax)) for c in sender._contexts)
+    return tuple((c.abstract_syntax, tuple(c.transfer_syntax)) for c in sender.contexts)
 
 
 def overview(samples: Samples) -> Section:

@@ -79,7 +79,10 @@ class Sender:
     """One association on which objects go to a peer; a context manager."""
 
     def __init__(self, peer: Peer, kinds: Iterable[tuple[UID, UID]], *, calling_ae: str, timeout: float) -> None:
-        """Prepare to send objects of `kinds`, pairs of SOP class and transfer syntax, at most 128 of them."""
+        """Prepare to send objects of `kinds`, pairs of SOP class and transfer syntax, at most 128 of them.
+
+        `contexts` is then what will be proposed to the peer.
+        """
         self._peer = peer
         self._calling_ae = calling_ae
         self._timeout = timeout
@@ -88,11 +91,11 @@ class Sender:
             (sop_class, (syntax,) if syntax.is_compressed else (ExplicitVRLittleEndian, ImplicitVRLittleEndian))
             for sop_class, syntax in kinds
         }
-        self._contexts = [build_context(sop_class, list(syntaxes)) for sop_class, syntaxes in sorted(offers)]
+        self.contexts = [build_context(sop_class, list(syntaxes)) for sop_class, syntaxes in sorted(offers)]
 
     def __enter__(self) -> Self:
         """Raises PeerUnreachable."""
-        self._association = associate(self._peer, self._contexts, calling_ae=self._calling_ae, timeout=self._timeout)
+        self._association = associate(self._peer, self.contexts, calling_ae=self._calling_ae, timeout=self._timeout)
         return self
 
     def __exit__(
