@@ -11,7 +11,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_node.reception.intake import Flag, View
-from dicom_node.results.compose import compose
+from dicom_node.results.compose import compose, compose_failure
 from dicom_node.settings import BY_DEFAULT, ReportClass, ResultChoice, ResultKind
 from dicom_node.wire import COMPUTED_RADIOGRAPHY, DIGITAL_XRAY_FOR_PRESENTATION
 from models.registry import ModelIdentity
@@ -133,7 +133,20 @@ def _sample(journey: str, source: Dataset, verdict: Verdict, score: float, *, lu
             named = kind if form is BY_DEFAULT.report_class else f"{kind}, {form}"
             if form is BY_DEFAULT.report_class or kind == ResultKind.REPORT:
                 results[str(named)] = result
+    results[f"{ResultKind.REPORT}, not read"] = compose_failure(
+        source,
+        f"Drawn for day {day}.",
+        model=_model(day),
+        journey=journey,
+        view=View.PA,
+        flags=(Flag.VIEW_CONTRADICTED,),
+        failed_at=datetime(2026, 1, day, 12, day, tzinfo=UTC),
+    ).structured_report
     return Sample(source=source, results=results)
+
+
+def _model(day: int) -> ModelIdentity:
+    return ModelIdentity(name=f"MODEL {day}", version=f"{day}", digest=f"{day}" * 64, trained=f"2026-01-0{day}")
 
 
 def _reading(rows: int, columns: int, verdict: Verdict, score: float, *, lungs: bool, day: int) -> Reading:
@@ -148,6 +161,6 @@ def _reading(rows: int, columns: int, verdict: Verdict, score: float, *, lungs: 
         band=(0.4 + 0.01 * day, 0.6 + 0.01 * day),
         heatmap=heat * inside,
         lungs=inside,
-        model=ModelIdentity(name=f"MODEL {day}", version=f"{day}", digest=f"{day}" * 64, trained=f"2026-01-0{day}"),
+        model=_model(day),
         stages={},
     )
