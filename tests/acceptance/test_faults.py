@@ -55,19 +55,25 @@ def once_each(objects: list[Dataset]) -> dict[str, Any]:
     return {str(dataset.SOPInstanceUID): ONE_OF_EACH for dataset in objects}
 
 
-def kill(node: RunningNode, role: str) -> None:
-    """SIGKILL to the process of a role."""
-    for child in psutil.Process(node.process.pid).children():
-        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):  # killed before, not yet started again
-            if child.cmdline()[3] == role:
-                child.kill()
-
-
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.02)
+
+
+def kill(node: RunningNode, role: str) -> None:
+    """SIGKILL to the process of a role, as soon as there is one: it may have been killed before."""
+
+    def killed() -> bool:
+        for child in psutil.Process(node.process.pid).children():
+            with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+                if child.cmdline()[3:4] == [role]:
+                    child.kill()
+                    return True
+        return False
+
+    wait_until(killed)
 
 
 def test_workers_listener_and_returner_killed_in_mid_work_lose_and_double_nothing(ward: Ward) -> None:
