@@ -17,7 +17,7 @@ from pydicom.uid import UID
 from dicom_node import concepts
 from dicom_node.results.equipment import MANUFACTURER, coded, serial_number, sign
 from dicom_node.results.identity import derive_uid
-from dicom_node.results.origin import LOSS, hand_on, hand_on_anatomy, stamp, without_names
+from dicom_node.results.origin import LOSS, hand_on, stamp, without_names
 from dicom_node.results.wording import DISCLAIMER
 from dicom_node.wire import NODE_MODEL_NAME
 from models.registry import ModelIdentity
@@ -77,7 +77,8 @@ def segmentation(
         omit_empty_frames=False,
     )
     hand_on(header, result)
-    hand_on_anatomy(header, result)
+    if "BodyPartExamined" in header:  # and no Laterality: the segments say which lung is which
+        result.BodyPartExamined = header.BodyPartExamined
     sign(result, header, reading.model)
     stamp(result, moment)
     result.ContentDate, result.ContentTime = result.SeriesDate, result.SeriesTime

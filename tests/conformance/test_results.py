@@ -93,6 +93,8 @@ def _sources() -> Mapping[str, Dataset]:
         "sex-u": make_cr(size=SIZE, extra={"PatientSex": "U"}),
         "calibrated": make_dx(size=SIZE, extra=calibrated),
         "oblong-pixels": make_cr(size=SIZE, aspect=(2, 1)),
+        "no-body-part": make_cr(size=SIZE, extra={"BodyPartExamined": None}),
+        "one-side": make_cr(size=SIZE, body_part="LUNG", extra={"Laterality": "L"}),
         "one-part-name": make_cr(size=SIZE, extra={"PatientName": "SYNTHETIC"}),
     }
 
