@@ -1,19 +1,9 @@
 """The listener on real sockets: what a peer is answered, and what is durable then."""
 
-import shutil
-import signal
 import socket
-import sqlite3
 import struct
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -36,83 +26,11 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import Verification
 
-from dicom_node.journey.database import open_engine, prepare
-from dicom_node.journey.queue import JourneyQueue
-from dicom_node.reception.listener import Listener
-from dicom_node.settings import Settings
-from dicom_node.spool import Spool
-from dicom_node.wire import RADIOGRAPHS, RESULTS, TRANSFER_SYNTAXES
-from tests.phantom import as_bytes, encapsulated, make_cr, make_dx
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    settings: Settings
-    port: int
-    spool: Spool
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with sqlite3.connect(self.settings.data_dir / "covid-xnet.sqlite") as database:
-            return database.execute(query).fetchall()
-
-    @property
-    def files(self) -> list[Path]:
-        """All that lies in the spool, kept or on its way."""
-        return [path for path in self.spool.root.rglob("*") if path.is_file()]
-
-
-def settings_in(folder: Path, **changes: Any) -> Settings:
-    return Settings(
-        **{"data_dir": folder / "data", "port": 0, "minimum_free_megabytes": 0, "network_timeout": 5, **changes}
-    )
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with an empty database, made once, for the migrations take longer than the tests."""
-    folder = tmp_path_factory.mktemp("prepared")
-    prepare(settings_in(folder))
-    return folder / "data"
-
-
-@pytest.fixture
-def start(tmp_path: Path, prepared: Path) -> Iterator[Any]:
-    running: list[tuple[Listener, JourneyQueue]] = []
-
-    def begin(**changes: Any) -> Node:
-        settings = settings_in(tmp_path, **changes)
-        shutil.copytree(prepared, settings.data_dir)
-        spool = Spool(settings.spool_dir, minimum_free_bytes=int(settings.minimum_free_megabytes * 1e6))
-        queue = JourneyQueue(settings)
-        listener = Listener(settings, queue, spool)
-        listener.__enter__()
-        running.append((listener, queue))
-        return Node(settings=settings, port=listener.port, spool=spool)
-
-    yield begin
-    for listener, queue in running:
-        listener.__exit__(None, None, None)
-        queue.close()
-
-
-def associate(
-    node: Node, *, calling: str = "MODALITY", called: str = "COVIDXNET", syntax: UID = ExplicitVRLittleEndian
-) -> Association:
-    entity = AE(ae_title=calling)
-    entity.add_requested_context(Verification)
-    for sop_class in (*RADIOGRAPHS, *RESULTS):
-        entity.add_requested_context(sop_class, syntax)
-    return entity.associate("127.0.0.1", node.port, ae_title=called)
-
-
-def send(node: Node, dataset: Dataset) -> Dataset:
-    association = associate(node, syntax=dataset.file_meta.TransferSyntaxUID)
-    assert association.is_established
-    answer: Dataset = association.send_c_store(dataset)
-    association.release()
-    return answer
+from dicom_node.journey.database import open_engine
+from dicom_node.wire import RADIOGRAPHS, TRANSFER_SYNTAXES
+from tests.listening import Node, assert_serves, associate, send, wait_until
+from tests.phantom import encapsulated, make_cr, make_dx
 
 
 def send_as(node: Node, dataset: Dataset, *, sop_instance_uid: str, cut: int | None = None) -> int:
@@ -135,10 +53,6 @@ def send_as(node: Node, dataset: Dataset, *, sop_instance_uid: str, cut: int | N
     assert answer is not None
     status: int = answer.Status
     return status
-
-
-def assert_serves(node: Node) -> None:
-    assert send(node, make_cr()).Status == 0x0000
 
 
 def test_an_acknowledged_frontal_chest_is_in_the_spool_the_ledger_and_the_queue(start: Any) -> None:
@@ -309,13 +223,6 @@ def test_a_database_that_cannot_take_the_object_makes_the_sender_keep_it(start: 
     assert_serves(node)
 
 
-def wait_until(condition: Any, seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def half_a_store(node: Node, source: Dataset) -> Association:
     """Begin a C-STORE and send the command and a part of the data set only."""
     association = associate(node)
@@ -404,115 +311,3 @@ def test_many_associations_in_a_row_leave_no_thread_behind(start: Any) -> None:
 
     assert_serves(node)
     wait_until(lambda: psutil.Process().num_fds() <= before + 5)
-
-
-def run_listener(settings: Settings) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "dicom_node.roles", "listen", "listener"],
-        env={
-            "PATH": "/usr/bin:/bin",
-            "COVIDXNET_PORT": str(settings.port),
-            "COVIDXNET_DATA_DIR": str(settings.data_dir),
-        },
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
-@pytest.fixture
-def process(tmp_path: Path, prepared: Path) -> Iterator[tuple[Node, subprocess.Popen[str]]]:
-    settings = settings_in(tmp_path).model_copy(update={"port": free_port()})
-    shutil.copytree(prepared, settings.data_dir)
-    listener = run_listener(settings)
-    assert listener.stderr is not None
-    line = listener.stderr.readline()
-    assert "event=listening" in line, line
-    yield (
-        Node(settings=settings, port=settings.port, spool=Spool(settings.spool_dir, minimum_free_bytes=0)),
-        listener,
-    )
-    if listener.poll() is None:
-        listener.kill()
-    listener.communicate()
-
-
-def test_the_listener_process_is_small_and_ends_cleanly_with_sigterm(
-    process: tuple[Node, subprocess.Popen[str]],
-) -> None:
-    node, listener = process
-    assert_serves(node)
-    memory = psutil.Process(listener.pid).memory_info().rss / 1e6
-    print(f"listener RSS {memory:.1f} MB")
-    assert memory < 100
-
-    listener.send_signal(signal.SIGTERM)
-
-    assert listener.wait(10) == 0
-
-
-def test_a_store_that_runs_when_sigterm_comes_is_answered(process: tuple[Node, subprocess.Popen[str]]) -> None:
-    node, listener = process
-    association = associate(node)
-    source = make_cr(size=(3000, 3000))
-    answers: list[Dataset] = []
-    thread = threading.Thread(target=lambda: answers.append(association.send_c_store(source)))
-    thread.start()
-    wait_until(lambda: any(path.suffix == ".part" for path in node.files))
-    listener.send_signal(signal.SIGTERM)
-    thread.join(15)
-
-    assert listener.wait(15) == 0
-    assert answers[0].Status == 0x0000
-    assert len(node.rows("select * from received where accepted")) == 1
-
-
-def test_no_patient_identity_is_logged(process: tuple[Node, subprocess.Popen[str]]) -> None:
-    node, listener = process
-    long_name = "MUSTERMANN^" + "ERIKA" * 20
-    identity = {"PatientName": long_name, "PatientID": "P" * 70, "StudyDescription": long_name}
-    assert send(node, make_cr(extra=identity)).Status == 0x0000
-    send(node, make_cr(extra={**identity, "Rows": 1}))
-    listener.send_signal(signal.SIGTERM)
-
-    _, log = listener.communicate(timeout=10)
-
-    assert "event=received" in log
-    assert "event=refused" in log
-    assert "MUSTERMANN" not in log
-    assert "PPPP" not in log
-
-
-def test_the_listener_imports_nothing_that_reads_pixels() -> None:
-    program = (
-        "import dicom_node.reception.listener, sys;"
-        "heavy = 'tensorflow keras openvino onnxruntime highdicom cv2 skimage pipeline models'.split();"
-        "print([name for name in heavy if name in sys.modules])"
-    )
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "[]"
-
-
-@pytest.mark.parametrize("command", ["storescu", "dcmsend"])
-def test_dcmtk_sends_to_the_node(start: Any, tmp_path: Path, command: str) -> None:
-    program = shutil.which(command)
-    if program is None:
-        pytest.skip(f"{command} of dcmtk is not installed")
-    node = start()
-    frontal, lateral, lying = tmp_path / "1.dcm", tmp_path / "2.dcm", tmp_path / "3.dcm"
-    frontal.write_bytes(as_bytes(make_cr()))
-    lateral.write_bytes(as_bytes(make_dx(view="LL")))
-    lying.write_bytes(as_bytes(make_cr(extra={"Rows": 100})))
-
-    for file in (lying, frontal, lateral):
-        subprocess.run(
-            [program, "-aec", "COVIDXNET", "127.0.0.1", str(node.port), str(file)], capture_output=True, timeout=30
-        )
-
-    assert node.rows("select accepted, reason from received order by rowid") == [(1, ""), (0, "lateral view")]
-    assert node.rows("select status from rejected") == [(0xA900,)]

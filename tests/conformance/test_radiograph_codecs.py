@@ -1,7 +1,6 @@
 """Codestreams that other software wrote: DCMTK's JPEG encoders and JPEG-LS, and OpenJPH's HTJ2K."""
 
 import base64
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,11 +28,9 @@ LIMIT = 1_000_000
 
 
 def encoded(bits: int, tool: str, option: str, folder: Path) -> Path:
-    """The phantom, encoded by a tool of DCMTK. CI has it; a developer may not."""
+    """The phantom, encoded by a tool of DCMTK."""
     path = shutil.which(tool)
-    if path is None:
-        assert "CI" not in os.environ, f"{tool} is not installed; CI must have DCMTK"
-        pytest.skip(f"{tool} of DCMTK is not installed")
+    assert path, f"{tool} is not installed: apt-get install dcmtk"
     source, target = folder / "source.dcm", folder / "target.dcm"
     make_cr(bits=bits, window=(2 ** (bits - 1), 2**bits)).save_as(source, enforce_file_format=True)
     subprocess.run([path, option, source, target], check=True, timeout=60)
