@@ -221,6 +221,9 @@ class Settings(BaseSettings):
         default=len(os.sched_getaffinity(0)), ge=1, le=256, description="Reading processes; one per core is best."
     )
     database_url: str = Field(default="", description="SQLAlchemy URL of ledger and queue. Empty: SQLite in data_dir.")
+    weights_dir: str = Field(
+        default="", description="Folder of networks of your own, with their manifest.json. Empty: the shipped ones."
+    )
     log_format: LogFormat = Field(default=LogFormat.KEY_VALUE, description='"key-value" or "json".')
     read_for_processing: bool = Field(
         default=False, description="Whether to read DX for processing, too, which most viewers never show."
@@ -274,6 +277,11 @@ class Settings(BaseSettings):
     def results_dir(self) -> Path:
         """Where composed result objects lie."""
         return self.data_dir / "results"
+
+    @property
+    def effective_weights_dir(self) -> Path | None:
+        """`weights_dir`, or None for the shipped networks."""
+        return Path(self.weights_dir) if self.weights_dir else None
 
     @property
     def effective_database_url(self) -> str:

@@ -93,9 +93,9 @@ def read(
     if not files:
         raise typer.BadParameter("There are no files.", param_hint="PATH...")
     try:
-        networks = load_networks()
+        networks = load_networks(settings.effective_weights_dir)
     except WeightsMismatch as e:
-        raise NodeError(f"{e}.", hint="Install the node again.") from e
+        raise NodeError(f"{e}.", hint="Set weights_dir, or install the node again.") from e
     console = Console(stderr=True)
     console.print(DISCLAIMER, highlight=False)
     lines: list[Line] = []

@@ -21,9 +21,9 @@ def read_journeys(settings: Settings, name: str) -> None:
 
     cv2.setNumThreads(1)
     try:
-        networks = load_networks()
+        networks = load_networks(settings.effective_weights_dir)
     except WeightsMismatch as e:
-        raise ConfigurationError(f"{e}.", hint="Install the node again; `covid-xnet models verify` checks it.") from e
+        raise ConfigurationError(f"{e}.", hint="Set weights_dir, or install the node again.") from e
     engine = open_engine(settings)
     register_reading(Reader(settings, engine, networks), retry_seconds=settings.retry_seconds)
     with working_on(READING_QUEUE, name=name, settings=settings, engine=engine):

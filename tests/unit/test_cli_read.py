@@ -1,6 +1,7 @@
 """`covid-xnet read`, with the shipped networks."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from typer.testing import CliRunner, Result
 from dicom_node.cli.read import register
 from dicom_node.errors import NodeError
 from dicom_node.wire import COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE
+from models.registry import SHIPPED
 from tests.phantom import PATIENT_ID, PATIENT_NAME, as_bytes, chest_phantom, make_cr, make_dx
 
 KEYS = ["file", "accepted", "reason", "score", "label", "model", "milliseconds"]
@@ -188,3 +190,20 @@ def test_the_installed_command_streams_lines_without_tensorflow(folder: Path) ->
     assert [json.loads(line)["accepted"] for line in done.stdout.splitlines()] == [True, False]
     assert "Not for diagnosis" in done.stderr
     assert done.stderr.endswith("loaded: ")
+
+
+def test_networks_of_ones_own_are_used_and_wrong_ones_end_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(SHIPPED, own)
+    manifest = own / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"version": "1.0.0"', '"version": "7.7"'))
+    save_png(tmp_path / "chest.png")
+    monkeypatch.setenv("COVIDXNET_WEIGHTS_DIR", str(own))
+    assert [line["model"] for line in lines_of(run("--json", tmp_path / "chest.png"))] == ["COVID-XNet 7.7"]
+
+    (own / "covid_xnet.bin").write_bytes(b"another network")
+    done = run(tmp_path / "chest.png")
+    assert isinstance(done.exception, NodeError)
+    assert "covid_xnet.bin is not the file of the manifest" in str(done.exception)
