@@ -144,7 +144,7 @@ def _table(objects: list[dict[str, Any]]) -> "Table":
     for o in objects:
         reading = o["reading"]
         # Text: what peers wrote may look like markup.
-        gate = Text(f"{o['view']} {o['evidence']}".strip()) if o["accepted"] else Text(o["reason"], "yellow")
+        gate = Text(f"{o['view']} ({o['evidence']})") if o["accepted"] else Text(o["reason"], "yellow")
         if reading is None:
             said = Text("waiting" if o["journey"] else "")
         elif reading["failure"]:
