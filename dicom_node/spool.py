@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_node.errors import OutOfResources
+from dicom_node.faultpoints import Point, reach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class Temporary:
             raise OutOfResources(f"The spool cannot take the object: {e.strerror}.") from e
         self._hash.update(data)
         self.size += len(data)
+        reach(Point.OBJECT_BEGUN)
 
     def flush(self) -> None:
         """Let others who open `path` see all that was written; raises OutOfResources if the disk cannot take it."""
@@ -128,8 +130,10 @@ class Spool:
         path = self.path(digest)
         try:
             temporary.sync()
+            reach(Point.SPOOL_SYNCED)
             # Replaces a file of the same content at most; who reads the old one keeps reading it.
             temporary.path.rename(path)
+            reach(Point.SPOOL_RENAMED)
             _fsync_folder(path.parent)
         except OSError as e:
             raise OutOfResources(f"The spool cannot keep the object: {e.strerror}.") from e

@@ -11,6 +11,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from dicom_node.errors import ConfigurationError, NodeError
+from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.database import prepare
 from dicom_node.logs import log
 from dicom_node.roles import ONE_THREAD, Role, command_line
@@ -41,6 +42,7 @@ class Child:
         )
         self.started = time.monotonic()
         log.info("started", role=self.role.value, name=self.name, pid=self.process.pid)
+        reach(Point.ROLE_STARTED)
 
     def watch(self) -> None:
         """Start it again if it died: at once the first time, then more and more slowly while it keeps dying."""
@@ -54,6 +56,7 @@ class Child:
             self.deaths += 1
             lived = time.monotonic() - self.started
             self.pause = 0.0 if lived > HEALTHY_SECONDS else min(max(2 * self.pause, 0.25), LONGEST_PAUSE)
+            reach(Point.ROLE_DIED)
             log.error("died", role=self.role.value, name=self.name, code=code, restart_in=self.pause)
             self.started = time.monotonic()
         if time.monotonic() - self.started >= self.pause:
@@ -66,6 +69,7 @@ def supervise(settings: Settings) -> None:
     Raises ConfigurationError if another node runs on the same data folder, or a role refuses the configuration.
     """
     prepare(settings)
+    reach(Point.DATABASE_PREPARED)
     lock = FileLock(settings.data_dir / "run.lock", mode=0o600)
     try:
         lock.acquire(timeout=1)

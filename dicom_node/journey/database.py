@@ -9,6 +9,7 @@ from filelock import FileLock
 from sqlalchemy import event
 
 from dicom_node.errors import ConfigurationError, OutOfResources
+from dicom_node.faultpoints import Point, reach
 from dicom_node.settings import Settings
 
 BUSY_TIMEOUT_MS: Final = 30_000
@@ -62,6 +63,7 @@ def prepare(settings: Settings) -> None:
     try:
         with FileLock(settings.data_dir / "migrate.lock", mode=0o600):
             command.upgrade(configuration, "head")
+            reach(Point.LEDGER_MIGRATED)
             run_dbos_database_migrations(settings.effective_database_url)
             if (file := engine.url.database) and engine.dialect.name == "sqlite":
                 Path(file).chmod(0o600)

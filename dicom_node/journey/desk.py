@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from dicom_node.errors import PeerUnreachable
+from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.ledger import ReturnRow, ReturnState, now
 from dicom_node.journey.outcome import Returned
 from dicom_node.logs import log
@@ -48,6 +49,7 @@ class ReturnDesk:
             )
         if not waiting:
             return Returned.CLOSED
+        reach(Point.RETURN_BEGUN)
         unreached = ""
         answers: list[Answer] = []
         try:
@@ -68,6 +70,9 @@ class ReturnDesk:
                     self._note(row, answers[i])
                 else:
                     row.reason = unreached or f"{destination} went away before it answered."
+            session.flush()
+            reach(Point.RETURN_WRITTEN)
+        reach(Point.RETURN_RECORDED)
         for row in waiting:
             log.info(
                 "result " + row.state,

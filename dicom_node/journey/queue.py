@@ -10,6 +10,7 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
 from sqlalchemy.orm import Session
 
 from dicom_node.errors import OutOfResources
+from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.database import open_engine
 from dicom_node.journey.ledger import ReadingRow, ReceivedObject, RejectedObject, ReturnRow, ReturnState, Study, now
 from dicom_node.settings import Settings
@@ -141,6 +142,7 @@ class JourneyQueue:
         session.flush()
         if journey is not None:
             self._client.enqueue_in_transaction(session, reading_options(journey), journey)
+        reach(Point.OBJECT_WRITTEN)
         return Recorded.DIFFERENT if different else Recorded.NEW
 
     def record_rejected(

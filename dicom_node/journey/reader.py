@@ -9,6 +9,7 @@ from pydicom import dcmread
 from sqlalchemy.orm import Session
 
 from dicom_node.errors import NeverReadable, RetryLater
+from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, now
 from dicom_node.journey.outcome import Outcome
 from dicom_node.logs import log
@@ -48,6 +49,7 @@ class Reader:
                 row.attempts += 1
                 attempts = row.attempts
                 session.expunge(row)
+            reach(Point.READING_BEGUN)
             if attempts > MAXIMUM_ATTEMPTS:
                 return self._fail(journey, f"Set aside: {MAXIMUM_ATTEMPTS} attempts to read it did not come to an end.")
             return self._read(journey, row)
@@ -78,6 +80,7 @@ class Reader:
         source = dcmread(self._spool.path(row.digest))
         radiograph = from_dicom(source, maximum_pixels=int(self._settings.maximum_megapixels * 1e6))
         reading = read(radiograph, self._networks)
+        reach(Point.RADIOGRAPH_READ)
         read_at = now()
         made: dict[ResultChoice, Results] = {}
         for choice in [destination.choice for destination in self._settings.destinations] or [BY_DEFAULT]:
@@ -95,7 +98,9 @@ class Reader:
                 )
                 for kind, dataset in made[choice].by_kind().items():
                     save(dataset, self._shelf.path(journey, kind, dataset.SOPInstanceUID))
+                    reach(Point.RESULT_SAVED)
         self._record(journey, reading, made, read_at)
+        reach(Point.READING_RECORDED)
         log.info(
             "radiograph read",
             journey=journey,
@@ -125,6 +130,8 @@ class Reader:
             )
             session.flush()
             self._send_out(session, journey, made, read_at)
+            session.flush()
+            reach(Point.READING_WRITTEN)
 
     def _send_out(
         self, session: Session, journey: str, made: Mapping[ResultChoice, Results], composed_at: datetime

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from dbos import DBOS
 
+from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.outcome import Outcome, Returned
 from dicom_node.journey.queue import READ_WORKFLOW, RETURN_WORKFLOW, return_options
 
@@ -35,11 +36,13 @@ def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
         while (outcome := Outcome(DBOS.run_step({"name": "read"}, reader.read, journey))) is Outcome.LATER:
             DBOS.sleep(wait_after(tries, retry_seconds))
             tries += 1
+        reach(Point.RETURNS_DUE)
         # Also of one that failed, for its report. A second reading of a journey has an id of its own, and so have its
         # returns: else they would be taken for those of the first.
         for destination in DBOS.run_step({"name": "destinations"}, reader.destinations_of, journey):
             options = return_options(str(DBOS.workflow_id), destination, 1)
             DBOS.enqueue_workflow_with_options(options, journey, destination, 1)
+            reach(Point.RETURN_QUEUED)
         return outcome
 
 
@@ -50,6 +53,7 @@ def register_returns(desk: "ReturnDesk", *, retry_seconds: float) -> None:
     def return_results(journey: str, destination: str, attempt: int) -> str:
         outcome = Returned(DBOS.run_step({"name": "return"}, desk.return_results, journey, destination))
         if outcome is Returned.LATER:
+            reach(Point.RETURN_POSTPONED)
             # A new run instead of a sleep in this one: whoever waits keeps no slot of the queue.
             options = return_options(journey, destination, attempt + 1, wait_after(attempt, retry_seconds))
             options["workflow_id"] = f"{str(DBOS.workflow_id).rpartition('/')[0]}/{attempt + 1}"

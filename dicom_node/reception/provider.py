@@ -20,6 +20,7 @@ from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler
 
 from dicom_node.errors import DoesNotMatch, NodeError, OutOfResources
+from dicom_node.faultpoints import Point, reach
 from dicom_node.logs import log
 from dicom_node.reception.header import is_uid
 from dicom_node.spool import Spool, Temporary
@@ -143,6 +144,8 @@ class SpoolingProvider(DIMSEServiceProvider):  # type: ignore[misc]
         """Answer the peer."""
         super().send_msg(primitive, context_id)
         self._serving = False
+        if isinstance(primitive, C_STORE):
+            reach(Point.STORE_ANSWERED)
 
     def drop(self) -> None:
         """Forget the data set that was coming when the connection ended."""

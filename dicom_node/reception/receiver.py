@@ -4,6 +4,7 @@ from pydicom import Dataset
 from pynetdicom.events import Event
 
 from dicom_node.errors import DoesNotMatch, NodeError, NotUnderstood, OutOfResources
+from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.queue import JourneyQueue, Received, Recorded
 from dicom_node.logs import log
 from dicom_node.reception.attributes import text
@@ -66,9 +67,12 @@ class Receiver:
             scratch=arrival.temporary.path.parent,
         )
         verdict = judge(header.dataset, self._settings)
+        reach(Point.OBJECT_JUDGED)
         kept = self._spool.keep(arrival.temporary)
+        reach(Point.SPOOL_KEPT)
         received = _received(header, kept, event, verdict)
         recorded = self._queue.record(received)
+        reach(Point.OBJECT_RECORDED)
         log.info(
             "received",
             sop_instance_uid=received.sop_instance_uid,

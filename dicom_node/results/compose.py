@@ -15,6 +15,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from dicom_node.faultpoints import Point, reach
 from dicom_node.results.character_set import character_set_of, put
 from dicom_node.results.equipment import IMPLEMENTATION_VERSION_NAME
 from dicom_node.results.failure_report import failure_report
@@ -183,8 +184,11 @@ def save(dataset: Dataset, path: Path) -> None:
             with disable_value_validation():
                 dcmwrite(file, dataset, enforce_file_format=True)
             file.flush()
+            reach(Point.RESULT_WRITTEN)
             os.fsync(file.fileno())
+            reach(Point.RESULT_SYNCED)
             temporary.replace(path)
+            reach(Point.RESULT_RENAMED)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

@@ -15,6 +15,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import code_to_category
 
 from dicom_node.errors import PeerUnreachable
+from dicom_node.faultpoints import Point, reach
 from dicom_node.settings import Peer
 
 PDU_LENGTH: Final = 131_072
@@ -129,9 +130,11 @@ def return_to(peer: Peer, objects: Sequence[Path], *, calling_ae: str, timeout: 
     answers: list[Answer] = []
     kinds = {(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID) for ds in datasets}
     with Sender(peer, kinds, calling_ae=calling_ae, timeout=timeout) as sender:
+        reach(Point.ASSOCIATED)
         for ds in datasets:
             try:
                 answers.append(sender.send(ds))
+                reach(Point.RESULT_SENT)
             except PeerUnreachable:
                 break
     return answers
