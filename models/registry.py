@@ -43,6 +43,12 @@ class OperatingPoint:
     classes: of the softmax, in its order. threshold: of the score, [0, 1]. band: the indeterminate band around it.
     activation_scale: value of the class activation map that is shown as fully hot.
     recipe, recipe_digest: name and digest of the preprocessing recipe that it was trained with.
+    sensitivity: that the threshold was chosen for, on patients held out; None if it was chosen otherwise.
+    temperature: divides the logit of a score, which then is that of a probability, if half of the radiographs showed
+        COVID-19. 1: not measured.
+    reference: class -> scores, ascending, each of which stands for the same share of its radiographs, held out; empty
+        if not kept.
+    tells_apart: whether it tells COVID-19 from other pneumonia; None if not measured.
     """
 
     classes: tuple[str, ...]
@@ -51,6 +57,10 @@ class OperatingPoint:
     activation_scale: float
     recipe: str
     recipe_digest: str
+    sensitivity: float | None = None
+    temperature: float = 1.0
+    reference: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    tells_apart: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,5 +143,7 @@ def _entry(item: dict[str, Any]) -> Entry:
     point = item.pop("operating_point", None)
     if point is not None:
         low, high = point["band"]
-        point = OperatingPoint(**{**point, "classes": tuple(point["classes"]), "band": (low, high)})
+        reference = {name: tuple(scores) for name, scores in point.get("reference", {}).items()}
+        changed = {"classes": tuple(point["classes"]), "band": (low, high), "reference": reference}
+        point = OperatingPoint(**{**point, **changed})
     return Entry(**{**item, "files": dict(item["files"])}, operating_point=point)

@@ -36,7 +36,7 @@ def evaluate(
     seed: SeedOption = 0,
     sensitivity: Annotated[
         float, typer.Option("--sensitivity", min=0.5, max=1, help="That thresholds have at home.")
-    ] = 0.9,
+    ] = 0.85,
 ) -> None:
     """Judge a recipe: train by patient and by archive, probe for shortcuts, and write report.html and report.json.
 

@@ -195,6 +195,9 @@ def classifier(
     epochs: EpochsOption = 10,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option("--seed", help="Of folds, weights and augmentation.")] = 0,
+    sensitivity: Annotated[
+        float, typer.Option("--sensitivity", min=0.5, max=0.99, help="Of the threshold, on patients held out.")
+    ] = 0.85,
     run_folder: Annotated[
         Path | None,
         typer.Option(
@@ -213,6 +216,8 @@ def classifier(
     Example: covid-xnet train classifier --manifest corpus/manifest.csv --out weights --version 1.0.0 --data "Ours"
     """
     with training("COVID-XNet") as begin:
+        from dataclasses import replace
+
         import numpy as np
 
         from models.covid_xnet import with_activation_map
@@ -221,7 +226,7 @@ def classifier(
         from pipeline.training import folds as parts
         from pipeline.training.corpus import read_corpus
         from pipeline.training.export import publish
-        from pipeline.training.operating import operating_point
+        from pipeline.training.operating import TELLS_APART, auc_against_pneumonia, operating_point
         from pipeline.training.prepare import prepared
         from pipeline.training.run import BadRun, Run, config_of, digest_of
 
@@ -242,7 +247,10 @@ def classifier(
             raise NodeError(f"{e}.", hint="Give another --run.") from e
         voters = parts.patient_folds(samples, folds=folds, seed=seed)
         network = with_activation_map(*(parts.network_of(run, split) for split in voters))
-        point, more = operating_point(network, RECIPES[recipe], images, targets, out_of_fold)
+        point, more = operating_point(network, RECIPES[recipe], images, targets, out_of_fold, sensitivity=sensitivity)
+        if (against := auc_against_pneumonia(run, samples, seed)) is not None:
+            point = replace(point, tells_apart=against >= TELLS_APART)
+            more["worst_auc_against_pneumonia"] = against
         publish(
             network,
             out,

@@ -11,7 +11,6 @@ import numpy as np
 from pipeline.evaluation.gallery import look
 from pipeline.evaluation.protocols import (
     BLANKED_LIMIT,
-    TELLS_APART,
     calibration_protocol,
     negatives_protocol,
     paper_protocol,
@@ -23,6 +22,7 @@ from pipeline.evaluation.report import html
 from pipeline.evaluation.study import Corpus, Judged, Study
 from pipeline.preprocess import Recipe
 from pipeline.training.folds import Teaching
+from pipeline.training.operating import TELLS_APART
 from pipeline.training.run import Run
 
 REPORT: Final = "report.json"

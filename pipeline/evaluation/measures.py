@@ -5,28 +5,22 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, logit
+from scipy.optimize import minimize
 from sklearn.metrics import (
     balanced_accuracy_score,
     confusion_matrix,
     f1_score,
-    log_loss,
     precision_score,
     recall_score,
     roc_auc_score,
-    roc_curve,
 )
+
+from pipeline.calibrate import Scores, Targets, balance
 
 DRAWS: Final = 1000
 """Of the bootstrap."""
 BINS: Final = 10
 """Of the reliability diagram, equally wide."""
-_CLOSEST: Final = 1e-6
-"""Scores are kept that far from 0 and 1, where their logit ends."""
-
-Targets = NDArray[np.int64]
-Scores = NDArray[np.float64]
 
 
 def table_row(targets: Targets, scores: Scores, threshold: float) -> dict[str, Any]:
@@ -112,25 +106,6 @@ def share_with_interval(called: NDArray[np.bool_], patients: Sequence[str]) -> d
     }
 
 
-def threshold_for(targets: Targets, scores: Scores, sensitivity: float) -> float:
-    """The highest threshold that reaches `sensitivity`."""
-    _, found, thresholds = roc_curve(targets, scores, drop_intermediate=False)
-    return float(thresholds[int(np.argmax(found >= sensitivity))])
-
-
-def temperature(targets: Targets, scores: Scores) -> float:
-    """The factor of the logits with which scores become probabilities, if both classes are equally frequent.
-
-    Source: Guo et al., "On calibration of modern neural networks", 2017, which divides by its inverse.
-    """
-    logits, weights = logits_of(scores), balance(targets)
-
-    def loss(log_factor: float) -> float:
-        return float(log_loss(targets, expit(logits * np.exp(log_factor)), sample_weight=weights, labels=[0, 1]))
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-4, 3), method="bounded").x))
-
-
 def recalibrated(targets: Targets, values: Scores, slope: float) -> tuple[float, float]:
     """Slope and shift that make a few labelled values logits of probabilities, both classes equally frequent.
 
@@ -145,11 +120,6 @@ def recalibrated(targets: Targets, values: Scores, slope: float) -> tuple[float,
 
     found = minimize(loss, np.array([slope, 0.0]), method="Nelder-Mead").x
     return float(found[0]), float(found[1])
-
-
-def calibrated(scores: Scores, factor: float, shift: float = 0.0) -> Scores:
-    """Scores whose logits were multiplied by `factor` and moved by `shift`."""
-    return np.asarray(expit(logits_of(scores) * factor + shift), np.float64)
 
 
 def reliability(targets: Targets, scores: Scores) -> list[dict[str, float]]:
@@ -172,14 +142,3 @@ def reliability(targets: Targets, scores: Scores) -> list[dict[str, float]]:
 def expected_calibration_error(targets: Targets, scores: Scores) -> float:
     """ECE: mean distance of score and share of positives over the bins, by their weight, which is that of `balance`."""
     return sum(bin["weight"] * abs(bin["score"] - bin["positives"]) for bin in reliability(targets, scores))
-
-
-def balance(targets: Targets) -> Scores:
-    """Weights with which both classes count one half; their sum is 1."""
-    counts = np.bincount(targets, minlength=2)
-    return np.asarray(0.5 / np.maximum(counts, 1)[targets], np.float64)
-
-
-def logits_of(scores: Scores) -> Scores:
-    """Logits of scores, finite also at 0 and 1."""
-    return np.asarray(logit(np.clip(scores, _CLOSEST, 1 - _CLOSEST)), np.float64)

@@ -8,33 +8,27 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from pipeline.calibrate import calibrated, logits_of, temperature, threshold_for
 from pipeline.evaluation.measures import (
     auc_of,
     auc_with_interval,
-    calibrated,
     expected_calibration_error,
     interval,
-    logits_of,
     recalibrated,
     reliability,
     share_with_interval,
     table_row,
-    temperature,
-    threshold_for,
 )
 from pipeline.evaluation.study import Corpus, Judged
 from pipeline.training.corpus import Label
+from pipeline.training.operating import SMALLEST_GROUP, TELLS_APART
 
 PAPER_THRESHOLD: Final = 0.5
 """The paper takes the class with the larger probability."""
 
-TELLS_APART: Final = 0.75
-"""AUC of COVID-19 against pneumonia from which the node may say that it tells them apart."""
-
 BLANKED_LIMIT: Final = 0.60
 """AUC without lungs above which a model fails its own report, and below whose mirror image, too."""
 
-_SMALLEST_GROUP: Final = 10
 _UNLABELLED, _LABELLED, _COMMISSIONINGS = 200, 20, 50
 _CURVE_POINTS: Final = 400
 
@@ -129,7 +123,7 @@ def negatives_protocol(corpus: Corpus, networks: Sequence[Judged], sensitivity: 
                 group = np.flatnonzero(
                     (corpus.labels == label) & (corpus.archives == archive) & ~np.isnan(judged.scores)
                 )
-                if len(group) < _SMALLEST_GROUP:
+                if len(group) < SMALLEST_GROUP:
                     continue
                 both = np.concatenate([positive, group])
                 groups[f"{archive} {label}"] = {
@@ -176,15 +170,16 @@ def calibration_protocol(corpus: Corpus, unseen: Sequence[Judged], sensitivity: 
     found: dict[str, Any] = {}
     for judged in unseen:
         home, part = judged.home[corpus.decided[judged.home]], judged.judge
-        factor = temperature(corpus.targets[home], judged.scores[home])
-        away = calibrated(judged.scores[part], factor)
+        found_temperature = temperature(corpus.targets[home], judged.scores[home])
+        slope = 1 / found_temperature
+        away = calibrated(judged.scores[part], slope)
         threshold = judged.threshold(corpus, sensitivity)
         found[judged.name] = {
-            "temperature": 1 / factor,
-            "ece_home": expected_calibration_error(corpus.targets[home], calibrated(judged.scores[home], factor)),
+            "temperature": found_temperature,
+            "ece_home": expected_calibration_error(corpus.targets[home], calibrated(judged.scores[home], slope)),
             "ece_raw": expected_calibration_error(corpus.targets[part], judged.scores[part]),
             "ece": expected_calibration_error(corpus.targets[part], away),
-            "reliability_home": reliability(corpus.targets[home], calibrated(judged.scores[home], factor)),
+            "reliability_home": reliability(corpus.targets[home], calibrated(judged.scores[home], slope)),
             "reliability": reliability(corpus.targets[part], away),
             "before": _rates(corpus, judged.scores, part, threshold),
             "commissioned": _commissioned(corpus, judged, sensitivity, seed),
@@ -205,7 +200,7 @@ def _commissioned(corpus: Corpus, judged: Judged, sensitivity: float, seed: int)
         return None
     logits, home = logits_of(judged.scores), judged.home[corpus.decided[judged.home]]
     # What a standard deviation of the logits means, if both classes are there.
-    slope = temperature(corpus.targets[home], judged.scores[home]) * float(logits[home].std())
+    slope = float(logits[home].std()) / temperature(corpus.targets[home], judged.scores[home])
     for _ in range(_COMMISSIONINGS):
         labelled = np.concatenate([random.permutation(group)[: _LABELLED // 2] for group in (positives, negatives)])
         others = random.permutation(np.setdiff1d(judged.judge, labelled))

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.measures import Scores, Targets, threshold_for
+from pipeline.calibrate import Scores, Targets, threshold_for
 from pipeline.evaluation.probes import (
     border_only,
     halves_exchanged,

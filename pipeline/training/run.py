@@ -80,6 +80,10 @@ class Run:
             _write(file, compute())
         return _read(file)
 
+    def part(self, name: str) -> dict[str, Any]:
+        """What was found of part `name`, which is finished."""
+        return _read(self.folder / "parts" / f"{name}.json")
+
     def has(self, name: str) -> bool:
         """Whether part `name` is finished."""
         return (self.folder / "parts" / f"{name}.json").exists()

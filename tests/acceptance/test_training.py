@@ -140,6 +140,10 @@ def test_the_manifest_says_how_the_networks_were_trained_and_measured(trained: T
     assert point is not None
     assert 0 <= point.band[0] <= point.threshold <= point.band[1] <= 1
     assert point.recipe_digest == RECIPES["paper"].digest()
+    assert point.sensitivity == 0.85
+    assert classifier.metrics["cv_sensitivity"] >= 0.85
+    assert point.temperature > 0
+    assert {name: len(scores) for name, scores in point.reference.items()} == {"other": 20, "covid-19": 20}
     for entry, said in zip(entries.values(), trained.said.values(), strict=True):
         assert [metric for metric in entry.metrics if metric not in said] == []
     # Strict JSON: without NaN.

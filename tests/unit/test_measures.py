@@ -3,19 +3,17 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
 
+from pipeline.calibrate import calibrated, temperature, threshold_for
 from pipeline.evaluation.measures import (
     auc_of,
     auc_with_interval,
-    calibrated,
     expected_calibration_error,
     interval,
     recalibrated,
     share_with_interval,
     table_row,
-    temperature,
-    threshold_for,
 )
 
 TARGETS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
@@ -33,6 +31,15 @@ def test_a_row_of_the_table_counts_a_score_at_the_threshold_as_positive() -> Non
 @pytest.mark.parametrize(("sensitivity", "threshold"), [(1.0, 0.4), (0.75, 0.5), (0.7, 0.5), (0.5, 0.8), (0.1, 0.9)])
 def test_the_threshold_is_the_highest_that_reaches_the_sensitivity(sensitivity: float, threshold: float) -> None:
     assert threshold_for(TARGETS, SCORES, sensitivity) == threshold
+
+
+def test_the_threshold_is_that_of_scikit_learns_curve() -> None:
+    random = np.random.default_rng(4)
+    targets, scores = random.integers(0, 2, 200), random.integers(0, 60, 200) / 60
+    _, found, thresholds = roc_curve(targets, scores, drop_intermediate=False)
+    for sensitivity in np.arange(0.05, 1.01, 0.05):
+        expected = thresholds[int(np.argmax(found >= sensitivity - 1e-9))]
+        assert threshold_for(targets, scores, sensitivity) == expected
 
 
 def test_the_weighted_area_is_that_of_scikit_learn_ties_and_all() -> None:
@@ -80,10 +87,10 @@ def test_the_temperature_brings_scores_that_are_too_sure_back() -> None:
     logits = random.normal(0, 1.5, 20000)
     targets = (random.random(20000) < 1 / (1 + np.exp(-logits))).astype(int)
     too_sure = 1 / (1 + np.exp(-3 * logits))
-    factor = temperature(targets, too_sure)
-    assert factor == pytest.approx(1 / 3, abs=0.02)
+    found = temperature(targets, too_sure)
+    assert found == pytest.approx(3, abs=0.1)
     assert expected_calibration_error(targets, too_sure) > 0.1
-    assert expected_calibration_error(targets, calibrated(too_sure, factor)) < 0.02
+    assert expected_calibration_error(targets, calibrated(too_sure, 1 / found)) < 0.02
 
 
 def test_the_calibration_error_counts_both_classes_the_same() -> None:

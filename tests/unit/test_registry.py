@@ -181,7 +181,8 @@ def test_a_classifier_with_the_name_of_a_recipe_and_the_digest_of_another_is_ref
 def test_what_is_written_to_a_manifest_is_read_from_it(tmp_path: Path) -> None:
     point = OperatingPoint(
         classes=("other", "covid-19"), threshold=0.4, band=(0.3, 0.5), activation_scale=2.5, recipe="paper",
-        recipe_digest="ab" * 32,
+        recipe_digest="ab" * 32, sensitivity=0.85, temperature=1.5, tells_apart=False,
+        reference={"other": (0.1, 0.2), "covid-19": (0.3, 0.9)},
     )  # fmt: skip
     entry = Entry(
         name="a", title="A – ä", version="1", trained="2026-01-01", side=8, files={}, data="d", metrics={"m": 0.5},
@@ -194,6 +195,13 @@ def test_what_is_written_to_a_manifest_is_read_from_it(tmp_path: Path) -> None:
     again = Entry(**{**{f: getattr(other, f) for f in asdict(other)}, "version": "2"})
     registry.with_entry(again)
     assert Registry.load(tmp_path).entries == {"a": entry, "b": again}
+
+
+def test_a_manifest_from_before_scores_were_calibrated_is_still_read(weights: Path) -> None:
+    later = ("sensitivity", "temperature", "reference", "tells_apart")
+    change(weights, lambda m: [point_of(m).pop(name, None) for name in later])
+    point = load_networks(weights).operating_point
+    assert [getattr(point, name) for name in later] == [None, 1.0, {}, None]
 
 
 def test_the_digest_is_that_of_sha256(tmp_path: Path) -> None:
