@@ -5,6 +5,7 @@
     ├── NeverReadable             set aside at once: another try would end the same way
     │   ├── NotUnderstood         the data set cannot be parsed (C-STORE 0xC000)
     │   ├── DoesNotMatch          the data set contradicts itself or its SOP class (C-STORE 0xA900)
+    │   ├── AlreadyRead           other content under its UID was read before (C-STORE 0x0111, if the settings say so)
     │   └── CannotCompose         no valid result object can be made from this source
     └── RetryLater                worth another try, later
         ├── OutOfResources        disk, database or spool cannot take it now (C-STORE 0xA700)
@@ -44,6 +45,10 @@ class NotUnderstood(NeverReadable):
 
 class DoesNotMatch(NeverReadable):
     """The data set contradicts itself or its SOP class. PS3.4 table B.2-1: 0xA9xx."""
+
+
+class AlreadyRead(NeverReadable):
+    """Other content under the same SOP Instance UID was read before. PS3.7 C.5.6: 0x0111, Duplicate SOP Instance."""
 
 
 class CannotCompose(NeverReadable):

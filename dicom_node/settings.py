@@ -162,6 +162,14 @@ class Destination(ResultChoice):
         return {"peer": str(self.peer), **differs} if differs else str(self.peer)
 
 
+class DuplicatePolicy(StrEnum):
+    """What happens to other content under a SOP Instance UID that is being or was read."""
+
+    KEEP_FIRST = "keep-first"
+    REFUSE = "refuse"
+    READ_AGAIN = "read-again"
+
+
 class LogFormat(StrEnum):
     """How log events are written to standard error."""
 
@@ -181,6 +189,20 @@ def _as_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _keyword(value: object) -> str:
+    from pydicom.datadict import tag_for_keyword  # what is large is imported when it is needed
+
+    if not isinstance(value, str) or tag_for_keyword(value) is None:
+        raise ValueError(f"{value!r} is not the keyword of a DICOM attribute, such as RequestedProcedurePriority")
+    return value
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str) or not value.isalpha():
+        raise ValueError(f"{value!r} is not one word of letters, such as STAT")
+    return value
+
+
 def _as_table(value: object) -> object:
     return value if isinstance(value, dict | Destination) else {"peer": value}
 
@@ -188,6 +210,8 @@ def _as_table(value: object) -> object:
 DestinationList = Annotated[
     tuple[Annotated[Destination, BeforeValidator(_as_table)], ...], NoDecode, BeforeValidator(_as_list)
 ]
+KeywordList = Annotated[tuple[Annotated[str, BeforeValidator(_keyword)], ...], NoDecode, BeforeValidator(_as_list)]
+WordList = Annotated[tuple[Annotated[str, BeforeValidator(_word)], ...], NoDecode, BeforeValidator(_as_list)]
 TitleList = Annotated[tuple[Annotated[str, BeforeValidator(parse_ae_title)], ...], NoDecode, BeforeValidator(_as_list)]
 
 
@@ -216,6 +240,29 @@ class Settings(BaseSettings):
     )
     calling_aes: TitleList = Field(
         default=(), description="AE titles that may send to the node. Empty: everybody who calls it by its AE title."
+    )
+    stat_aes: TitleList = Field(default=(), description="AE titles of senders whose radiographs are all STAT.")
+    stat_by_priority: bool = Field(
+        default=True, description="Whether a C-STORE request with priority HIGH makes a radiograph STAT."
+    )
+    stat_attributes: KeywordList = Field(
+        default=("RequestedProcedurePriority", "StudyPriorityID"),
+        description="DICOM keywords of attributes in which one of stat_words makes a radiograph STAT.",
+    )
+    stat_words: WordList = Field(
+        default=("STAT", "HIGH"), description="Words of stat_attributes, in small or capital letters."
+    )
+    stat_advance_minutes: float = Field(
+        default=60.0,
+        ge=0,
+        le=10_080,
+        description="A STAT radiograph overtakes the routine ones that came up to so many minutes before it; what "
+        "waits longer is overtaken no more.",
+    )
+    duplicate_policy: DuplicatePolicy = Field(
+        default=DuplicatePolicy.KEEP_FIRST,
+        description='Other content under a SOP Instance UID that was read: "keep-first" keeps it beside the first '
+        'without reading it, "refuse" answers 0x0111, "read-again" makes a second reading.',
     )
     workers: int = Field(
         default=len(os.sched_getaffinity(0)), ge=1, le=256, description="Reading processes; one per core is best."

@@ -145,6 +145,11 @@ class Spool:
             raise ValueError("not a digest: 64 lower-case hexadecimal digits")
         return self.root / digest[:2] / f"{digest}.dcm"
 
+    def remove(self, kept: Kept) -> None:
+        """Let go of an object that the ledger did not take. What cannot be removed stays, and is nobody's."""
+        with suppress(OSError):
+            kept.path.unlink()
+
     def sweep(self) -> int:
         """Remove what listeners that no longer live were receiving when they ended; returns how many files."""
         removed = 0

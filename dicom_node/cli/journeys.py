@@ -94,6 +94,8 @@ def _object(row: "ReceivedObject") -> dict[str, Any]:
         "view": row.view,
         "evidence": row.evidence,
         "flags": row.flags,
+        "urgency": row.urgency,
+        "urgency_evidence": row.urgency_evidence,
         "journey": row.journey,
         "reading": None
         if reading is None
@@ -138,6 +140,8 @@ def _table(objects: list[dict[str, Any]]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
+    from dicom_node.journey.urgency import Urgency
+
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("received", "from", "SOP Instance UID", "gate", "reading", "returned"):
         table.add_column(heading, overflow="fold")
@@ -154,6 +158,8 @@ def _table(objects: list[dict[str, Any]]) -> "Table":
         returned = "\n".join(
             f"{r['kind']} {r['state']}{': ' if r['reason'] else ''}{r['reason']}" for r in o["returns"]
         )
+        if o["urgency"] == Urgency.STAT:
+            gate = Text("STAT ", "bold") + gate
         table.add_row(o["received_at"][:19], Text(o["calling_ae"]), o["sop_instance_uid"], gate, said, Text(returned))
     return table
 

@@ -23,6 +23,11 @@ _SENT: Final = {
         "lateral view, is taken, too; the ledger has the reason.",
     ),
     StoreStatus.PROCESSING_FAILURE: ("Failure", "A fault of the node; its log tells more."),
+    StoreStatus.DUPLICATE_SOP_INSTANCE: (
+        "Failure",
+        "Only if `duplicate_policy` is `refuse`: other content under this SOP Instance UID was received before. "
+        "Sending it again will not help.",
+    ),
     StoreStatus.OUT_OF_RESOURCES: (
         "Failure",
         "Disk low or database not to be written: the sender should keep the object and send it again later.",
@@ -184,7 +189,8 @@ def _storage_provider() -> Section:
             "Level of conformance: 2 (full); all attributes, also private ones, are kept. An object is stored bit for "
             "bit in the transfer syntax in which it came; it is not given out again. The same object sent again is "
             "success and changes nothing; other content under a known SOP Instance UID is kept beside the first, and "
-            "not read.",
+            "not read, unless `duplicate_policy` says otherwise. Priority (0000,0700) HIGH makes a radiograph STAT, "
+            "which is read first, unless `stat_by_priority` is off.",
             Table(
                 caption="C-STORE status sent",
                 head=("Status", "Name", "Service status", "When, and what the sender should do"),

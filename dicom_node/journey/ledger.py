@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
+from dicom_node.journey.urgency import Urgency
+
 
 class Row(DeclarativeBase):
     """Base of all rows."""
@@ -71,6 +73,11 @@ class ReceivedObject(Row):
     """Id of the journey that reads it; None if the object is never read."""
     attempts: Mapped[int] = mapped_column(default=0)
     """How often a worker began to read it: what kills a worker every time is set aside."""
+    urgency: Mapped[str] = mapped_column(sa.String(16), default=Urgency.ROUTINE)
+    urgency_evidence: Mapped[str] = mapped_column(default="")
+    """What said that it is STAT."""
+    priority: Mapped[int] = mapped_column(default=0)
+    """Its place in the queues, from `urgency.place_in_queue`; 0 of what came before there were any."""
 
     study: Mapped[Study] = relationship(back_populates="received")
     reading: Mapped["ReadingRow | None"] = relationship(
@@ -127,7 +134,9 @@ class ReturnRow(Row):
     destination: Mapped[str]
     kind: Mapped[str] = mapped_column(sa.String(32))
     sop_class_uid: Mapped[str] = mapped_column(sa.String(64))
-    sop_instance_uid: Mapped[str] = mapped_column(sa.String(64))
+    sop_instance_uid: Mapped[str] = mapped_column(sa.String(64), index=True)
+    series_instance_uid: Mapped[str] = mapped_column(sa.String(64), default="", index=True)
+    """These two are how the node knows its own when they come back."""
     state: Mapped[str] = mapped_column(sa.String(16), default=ReturnState.WAITING, index=True)
     status: Mapped[int | None]
     """C-STORE status in the peer's last answer."""

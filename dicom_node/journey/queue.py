@@ -1,7 +1,9 @@
 """The door of the queue: one commit writes the ledger and enqueues the journey. Knows nothing of the worker."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -9,11 +11,12 @@ import sqlalchemy as sa
 from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
 from sqlalchemy.orm import Session
 
-from dicom_node.errors import OutOfResources
+from dicom_node.errors import AlreadyRead, OutOfResources
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.database import open_engine
 from dicom_node.journey.ledger import ReadingRow, ReceivedObject, RejectedObject, ReturnRow, ReturnState, Study, now
-from dicom_node.settings import Settings
+from dicom_node.journey.urgency import Urgency, place_in_queue
+from dicom_node.settings import DuplicatePolicy, Settings
 
 APPLICATION: Final = "covid-xnet"
 READING_QUEUE: Final = "reading"
@@ -21,11 +24,20 @@ RETURN_QUEUE: Final = "return"
 READ_WORKFLOW: Final = "read_radiograph"
 RETURN_WORKFLOW: Final = "return_results"
 KNOWN_UID: Final = "other content under a known SOP Instance UID"
+"""Why it was not read; where it is read again, the flag of that reading."""
+OWN_RESULT: Final = "own result"
+
+_TRIES: Final = 8
+"""Of a write that others come before: each of them brings one object under the same UID."""
 
 
-def journey_of(sop_instance_uid: str) -> str:
-    """Id of the journey of a radiograph: the same for every resend, whatever a router changed on the way."""
-    return hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:32]
+def journey_of(sop_instance_uid: str, revision: int = 1) -> str:
+    """Id of the journey of a radiograph: the same for every resend, whatever a router changed on the way.
+
+    revision: 2 and higher of a reading of later content under the same UID.
+    """
+    journey = hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:32]
+    return journey if revision == 1 else f"{journey}.{revision}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +62,8 @@ class Received:
     view: str = ""
     evidence: str = ""
     flags: tuple[str, ...] = ()
+    urgency: Urgency = Urgency.ROUTINE
+    urgency_evidence: str = ""
 
 
 class Recorded(StrEnum):
@@ -60,6 +74,10 @@ class Recorded(StrEnum):
     """The same content under the same UID was there before: success, no second reading."""
     DIFFERENT = "different"
     """Other content under a UID that is being or was read: kept beside the first, flagged, never read."""
+    REVISED = "revised"
+    """The same, where `duplicate_policy` wants it read, too: a journey of its own with results of its own."""
+    OWN = "own"
+    """Known by its UIDs as a result that the node sent: kept, never read."""
 
 
 class JourneyQueue:
@@ -68,6 +86,8 @@ class JourneyQueue:
     def __init__(self, settings: Settings) -> None:
         """Connect; the database must have been prepared."""
         self.engine = open_engine(settings)
+        self._policy = settings.duplicate_policy
+        self._advance = timedelta(minutes=settings.stat_advance_minutes)
         self._client = DBOSClient(
             system_database_engine=self.engine,
             serializer=DBOSPortableJSONSerializer(),
@@ -84,15 +104,18 @@ class JourneyQueue:
     def record(self, received: Received) -> Recorded:
         """Write the object into the ledger and enqueue its journey if it was accepted, in one commit.
 
-        When this returns, the object will be read. Raises OutOfResources if the database cannot take it now.
+        When this returns, the object will be read. Raises OutOfResources if the database cannot take it now,
+        AlreadyRead if there is other content under its UID and `duplicate_policy` refuses that.
         """
         try:
-            with Session(self.engine) as session, session.begin():
-                return self._record(session, received)
-        except sa.exc.IntegrityError:
-            # Another association stored the same object between our look and our write: look again.
-            with Session(self.engine) as session, session.begin():
-                return self._record(session, received)
+            for _ in range(_TRIES):
+                try:
+                    with Session(self.engine) as session, session.begin():
+                        return self._record(session, received)
+                except sa.exc.IntegrityError:
+                    # Another association stored the same UID between our look and our write: look again.
+                    continue
+            raise OutOfResources("Too many associations store objects under one UID.")
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as e:
             raise OutOfResources("The database cannot take the object now.", hint=str(e.__cause__ or e)) from e
 
@@ -104,9 +127,14 @@ class JourneyQueue:
             if row.digest == received.digest:
                 row.times_received = ReceivedObject.times_received + 1  # in SQL: other associations count, too
                 return Recorded.IDENTICAL
-        different = any(row.journey for row in known)
-        journey = journey_of(received.sop_instance_uid) if received.accepted and not different else None
+        recorded = self._place(session, received, known)
+        journey = None
+        if received.accepted and recorded in (Recorded.NEW, Recorded.REVISED):
+            journey = journey_of(received.sop_instance_uid, 1 + sum(row.journey is not None for row in known))
+        revised = recorded is Recorded.REVISED and journey is not None
+        reasons = {Recorded.DIFFERENT: KNOWN_UID, Recorded.OWN: OWN_RESULT}
         at = now()
+        priority = place_in_queue(received.urgency, at, self._advance)
         if session.get(Study, received.study_instance_uid) is None:
             session.add(
                 Study(
@@ -130,20 +158,50 @@ class JourneyQueue:
                 calling_ae=received.calling_ae,
                 peer_address=received.peer_address,
                 received_at=at,
-                accepted=received.accepted and not different,
-                reason=KNOWN_UID if different else received.reason,
+                accepted=journey is not None,
+                reason=reasons.get(recorded, received.reason),
                 detail=received.detail,
                 view=received.view,
                 evidence=received.evidence,
-                flags=list(received.flags),
+                flags=[*received.flags, *([KNOWN_UID] if revised else [])],
                 journey=journey,
+                urgency=received.urgency,
+                urgency_evidence=received.urgency_evidence,
+                priority=priority,
             )
         )
         session.flush()
         if journey is not None:
-            self._client.enqueue_in_transaction(session, reading_options(journey), journey)
+            self._client.enqueue_in_transaction(session, reading_options(journey, priority), journey, priority)
         reach(Point.OBJECT_WRITTEN)
-        return Recorded.DIFFERENT if different else Recorded.NEW
+        return recorded
+
+    def _place(self, session: Session, received: Received, known: Sequence[ReceivedObject]) -> Recorded:
+        """Tell whether this content is new, later than what was read, or our own; raises AlreadyRead."""
+        if session.scalar(
+            sa.select(ReturnRow.id)
+            .where(
+                sa.or_(
+                    ReturnRow.sop_instance_uid == received.sop_instance_uid,
+                    # "" is of rows from before the series was kept.
+                    sa.and_(
+                        ReturnRow.series_instance_uid == received.series_instance_uid,
+                        ReturnRow.series_instance_uid != "",
+                    ),
+                )
+            )
+            .limit(1)
+        ):
+            return Recorded.OWN
+        if not any(row.journey for row in known):
+            return Recorded.NEW
+        match self._policy:
+            case DuplicatePolicy.REFUSE:
+                raise AlreadyRead("Other content under this SOP Instance UID was received before.")
+            case DuplicatePolicy.READ_AGAIN:
+                return Recorded.REVISED
+            case DuplicatePolicy.KEEP_FIRST:
+                return Recorded.DIFFERENT
 
     def record_rejected(
         self,
@@ -182,10 +240,18 @@ class JourneyQueue:
             ).all()
             for row in rows:
                 row.state, row.refusals, row.changed_at = ReturnState.WAITING, 0, now()
+            priorities = dict(
+                session.execute(
+                    sa.select(ReceivedObject.journey, ReceivedObject.priority).where(
+                        ReceivedObject.journey.in_({row.journey for row in rows})
+                    )
+                ).all()
+            )
             for journey, where in {(row.journey, row.destination) for row in rows}:
+                priority = priorities.get(journey, 0)
                 attempt = max(row.attempts for row in rows if (row.journey, row.destination) == (journey, where)) + 1
-                options = return_options(f"{journey}/again/{now():%Y%m%dT%H%M%S.%f}", where, attempt)
-                self._client.enqueue_in_transaction(session, options, journey, where, attempt)
+                options = return_options(f"{journey}/again/{now():%Y%m%dT%H%M%S.%f}", where, attempt, priority=priority)
+                self._client.enqueue_in_transaction(session, options, journey, where, attempt, priority)
             return len(rows)
 
     def retry_readings(self) -> int:
@@ -197,25 +263,31 @@ class JourneyQueue:
                 .where(ReadingRow.failure != "")
             ).all()
             for received, reading in rows:
-                options = reading_options(reading.journey)
+                options = reading_options(reading.journey, received.priority)
                 options["workflow_id"] = f"{reading.journey}/after/{reading.read_at:%Y%m%dT%H%M%S.%f}"
                 received.attempts = 0
                 # The report on the failure, if there was one, is of a reading that no longer counts.
                 session.execute(sa.delete(ReturnRow).where(ReturnRow.journey == reading.journey))
                 session.delete(reading)
-                self._client.enqueue_in_transaction(session, options, reading.journey)
+                self._client.enqueue_in_transaction(session, options, reading.journey, received.priority)
             return len(rows)
 
 
-def reading_options(journey: str) -> EnqueueOptions:
-    """How a journey begins; enqueuing it twice is enqueuing it once."""
-    return {"workflow_name": READ_WORKFLOW, "queue_name": READING_QUEUE, "workflow_id": journey}
+def reading_options(journey: str, priority: int) -> EnqueueOptions:
+    """How a journey begins; enqueuing it twice is enqueuing it once. priority: as for `return_options`."""
+    options: EnqueueOptions = {"workflow_name": READ_WORKFLOW, "queue_name": READING_QUEUE, "workflow_id": journey}
+    if priority:
+        options["priority"] = priority
+    return options
 
 
-def return_options(run: str, destination: str, attempt: int, delay_seconds: float = 0.0) -> EnqueueOptions:
+def return_options(
+    run: str, destination: str, attempt: int, *, priority: int, delay_seconds: float = 0.0
+) -> EnqueueOptions:
     """How a journey's results set out for one destination, whose sickness delays no other.
 
     run: what made them set out, such as the journey, or its second reading; enqueuing the same is enqueuing it once.
+    priority: the journey's, from `urgency.place_in_queue`; 0, which goes before all, if it began before there were any.
     """
     options: EnqueueOptions = {
         "workflow_name": RETURN_WORKFLOW,
@@ -223,6 +295,8 @@ def return_options(run: str, destination: str, attempt: int, delay_seconds: floa
         "workflow_id": f"{run}/{destination}/{attempt}",
         "queue_partition_key": destination,
     }
+    if priority:
+        options["priority"] = priority
     if delay_seconds:
         options["delay_seconds"] = delay_seconds
     return options

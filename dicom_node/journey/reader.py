@@ -147,6 +147,7 @@ class Reader:
                         kind=kind,
                         sop_class_uid=dataset.SOPClassUID,
                         sop_instance_uid=dataset.SOPInstanceUID,
+                        series_instance_uid=dataset.SeriesInstanceUID,
                         changed_at=composed_at,
                     )
                 )

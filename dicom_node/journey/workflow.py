@@ -4,7 +4,8 @@
     return results -> C-STORE to one destination -> ledger                              (the returner, queue "return")
 
 Each step is recorded when it ends, and may run twice if a process dies before that: steps are idempotent,
-and the UIDs of results derive from the journey, so nothing can appear twice.
+and the UIDs of results derive from the journey, so nothing can appear twice. What is STAT goes first in both queues;
+`priority` is 0 in journeys that began before there were any.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -31,7 +32,7 @@ def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
     """Teach this process the first half of the journey."""
 
     @DBOS.workflow(name=READ_WORKFLOW)
-    def read_radiograph(journey: str) -> str:
+    def read_radiograph(journey: str, priority: int = 0) -> str:
         tries = 1
         while (outcome := Outcome(DBOS.run_step({"name": "read"}, reader.read, journey))) is Outcome.LATER:
             DBOS.sleep(wait_after(tries, retry_seconds))
@@ -40,8 +41,8 @@ def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
         # Also of one that failed, for its report. A second reading of a journey has an id of its own, and so have its
         # returns: else they would be taken for those of the first.
         for destination in DBOS.run_step({"name": "destinations"}, reader.destinations_of, journey):
-            options = return_options(str(DBOS.workflow_id), destination, 1)
-            DBOS.enqueue_workflow_with_options(options, journey, destination, 1)
+            options = return_options(str(DBOS.workflow_id), destination, 1, priority=priority)
+            DBOS.enqueue_workflow_with_options(options, journey, destination, 1, priority)
             reach(Point.RETURN_QUEUED)
         return outcome
 
@@ -50,12 +51,14 @@ def register_returns(desk: "ReturnDesk", *, retry_seconds: float) -> None:
     """Teach this process the second half of the journey."""
 
     @DBOS.workflow(name=RETURN_WORKFLOW)
-    def return_results(journey: str, destination: str, attempt: int) -> str:
+    def return_results(journey: str, destination: str, attempt: int, priority: int = 0) -> str:
         outcome = Returned(DBOS.run_step({"name": "return"}, desk.return_results, journey, destination))
         if outcome is Returned.LATER:
             reach(Point.RETURN_POSTPONED)
             # A new run instead of a sleep in this one: whoever waits keeps no slot of the queue.
-            options = return_options(journey, destination, attempt + 1, wait_after(attempt, retry_seconds))
+            options = return_options(
+                journey, destination, attempt + 1, priority=priority, delay_seconds=wait_after(attempt, retry_seconds)
+            )
             options["workflow_id"] = f"{str(DBOS.workflow_id).rpartition('/')[0]}/{attempt + 1}"
-            DBOS.enqueue_workflow_with_options(options, journey, destination, attempt + 1)
+            DBOS.enqueue_workflow_with_options(options, journey, destination, attempt + 1, priority)
         return outcome

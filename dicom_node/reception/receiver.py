@@ -3,7 +3,7 @@
 from pydicom import Dataset
 from pynetdicom.events import Event
 
-from dicom_node.errors import DoesNotMatch, NodeError, NotUnderstood, OutOfResources
+from dicom_node.errors import AlreadyRead, DoesNotMatch, NodeError, NotUnderstood, OutOfResources
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.queue import JourneyQueue, Received, Recorded
 from dicom_node.logs import log
@@ -11,6 +11,7 @@ from dicom_node.reception.attributes import text
 from dicom_node.reception.header import Header, read_header
 from dicom_node.reception.intake import Accepted, Refused, judge
 from dicom_node.reception.provider import Arrival, arrival_of
+from dicom_node.reception.urgency import Haste, haste
 from dicom_node.settings import Settings
 from dicom_node.spool import Kept, Spool
 from dicom_node.wire import StoreStatus
@@ -19,6 +20,7 @@ _STATUS_OF = {
     NotUnderstood: StoreStatus.CANNOT_UNDERSTAND,
     DoesNotMatch: StoreStatus.DOES_NOT_MATCH_SOP_CLASS,
     OutOfResources: StoreStatus.OUT_OF_RESOURCES,
+    AlreadyRead: StoreStatus.DUPLICATE_SOP_INSTANCE,
 }
 
 _LONGEST_COMMENT = 64  # ErrorComment is LO
@@ -36,14 +38,15 @@ class Receiver:
         """Take an object in and answer with a status. Source: PS3.4 table B.2-1.
 
         0x0000 means that the object is on disk, written into the ledger and, if it is to be read, queued. 0xA700: the
-        node cannot take it now. 0xA900 and 0xC000: it never will; recorded with the reason. 0x0110: a fault of ours.
+        node cannot take it now. 0x0111, 0xA900 and 0xC000: it never will; recorded with the reason. 0x0110: a fault of
+        ours.
         """
         arrival = arrival_of(event.request)
         try:
             if arrival is None:
                 raise NotUnderstood("The C-STORE command came without a data set.")
             self._take_in(arrival, event)
-        except (NotUnderstood, DoesNotMatch, OutOfResources) as e:
+        except tuple(_STATUS_OF) as e:
             status = _STATUS_OF[type(e)]
             self._record_rejected(event, status, e)
             return _answer(status, e.args[0])
@@ -70,19 +73,29 @@ class Receiver:
         reach(Point.OBJECT_JUDGED)
         kept = self._spool.keep(arrival.temporary)
         reach(Point.SPOOL_KEPT)
-        received = _received(header, kept, event, verdict)
-        recorded = self._queue.record(received)
+        hurry = haste(
+            header.dataset,
+            calling_ae=event.assoc.requestor.ae_title,
+            priority=event.request.Priority,
+            settings=self._settings,
+        )
+        received = _received(header, kept, event, verdict, hurry)
+        try:
+            recorded = self._queue.record(received)
+        except AlreadyRead:
+            self._spool.remove(kept)
+            raise
         reach(Point.OBJECT_RECORDED)
         log.info(
             "received",
             sop_instance_uid=received.sop_instance_uid,
-            # Other content under a known UID is kept, but never read.
-            accepted=received.accepted and recorded is not Recorded.DIFFERENT,
+            accepted=received.accepted and recorded not in (Recorded.DIFFERENT, Recorded.OWN),
             reason=received.reason,
             view=received.view,
             recorded=recorded.value,
             bytes=kept.size,
             calling_ae=received.calling_ae,
+            urgency=received.urgency.value,
         )
 
     def _record_rejected(self, event: Event, status: StoreStatus, problem: NodeError) -> None:
@@ -102,7 +115,7 @@ class Receiver:
             log.warning("refusal not recorded", sop_instance_uid=uid, error=str(e))
 
 
-def _received(header: Header, kept: Kept, event: Event, verdict: Accepted | Refused) -> Received:
+def _received(header: Header, kept: Kept, event: Event, verdict: Accepted | Refused, hurry: Haste) -> Received:
     dataset, requestor = header.dataset, event.assoc.requestor
     accepted = isinstance(verdict, Accepted)
     return Received(
@@ -124,6 +137,8 @@ def _received(header: Header, kept: Kept, event: Event, verdict: Accepted | Refu
         view=verdict.view.value if isinstance(verdict, Accepted) else "",
         evidence=verdict.evidence if isinstance(verdict, Accepted) else "",
         flags=tuple(str(flag) for flag in verdict.flags) if isinstance(verdict, Accepted) else (),
+        urgency=hurry.urgency,
+        urgency_evidence=hurry.evidence,
     )
 
 

@@ -30,7 +30,7 @@ from pynetdicom.presentation import build_context
 from dicom_node.journey.database import open_engine
 from dicom_node.wire import RADIOGRAPHS, TRANSFER_SYNTAXES
 from tests.listening import Node, assert_serves, associate, send, wait_until
-from tests.phantom import encapsulated, make_cr, make_dx
+from tests.phantom import as_bytes, encapsulated, make_cr, make_dx
 
 
 def send_as(node: Node, dataset: Dataset, *, sop_instance_uid: str, cut: int | None = None) -> int:
@@ -126,6 +126,50 @@ def test_the_same_object_sent_twice_is_recorded_once(start: Any) -> None:
     assert len(node.files) == 1
     assert node.rows("select times_received from received") == [(2,)]
     assert len(node.rows("select * from workflow_status")) == 1
+
+
+def changed(source: Dataset) -> Dataset:
+    """Other content under the same UID."""
+    other = dcmread(BytesIO(as_bytes(source)))
+    other.PixelData = bytes(len(source.PixelData))
+    return other
+
+
+def test_other_content_under_a_known_uid_is_taken_kept_apart_and_not_read(start: Any) -> None:
+    node = start()
+    source = make_cr()
+
+    assert [send(node, dataset).Status for dataset in (source, changed(source), changed(source))] == [0, 0, 0]
+
+    assert len(node.files) == 2
+    assert node.rows("select accepted, reason, times_received from received order by id") == [
+        (1, "", 1),
+        (0, "other content under a known SOP Instance UID", 2),
+    ]
+    assert len(node.rows("select * from workflow_status")) == 1
+
+
+def test_other_content_under_a_known_uid_is_refused_and_leaves_nothing_where_the_settings_say_so(start: Any) -> None:
+    node = start(duplicate_policy="refuse")
+    source = make_cr()
+
+    assert [send(node, dataset).Status for dataset in (source, changed(source), source)] == [0, 0x0111, 0]
+
+    assert len(node.files) == 1
+    assert node.rows("select status from rejected") == [(0x0111,)]
+
+
+def test_a_store_of_high_priority_is_recorded_as_stat_and_has_an_earlier_place(start: Any) -> None:
+    node = start()
+    association = associate(node)
+    for priority in (0, 1, 2):
+        assert association.send_c_store(make_cr(), priority=priority).Status == 0x0000
+    association.release()
+
+    rows = node.rows("select urgency, urgency_evidence from received order by id")
+    assert rows == [("routine", ""), ("stat", "priority of the C-STORE request"), ("routine", "")]
+    ((first,),) = node.rows("select workflow_uuid from workflow_status order by priority limit 1")
+    assert node.rows("select journey from received where urgency = 'stat'") == [(first,)]
 
 
 def test_verification_is_answered(start: Any) -> None:

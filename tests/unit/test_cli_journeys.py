@@ -39,7 +39,7 @@ CHEST = Received(
 )
 OBJECT_KEYS = [
     "sop_instance_uid", "study_instance_uid", "calling_ae", "received_at", "times_received", "accepted", "reason",
-    "detail", "view", "evidence", "flags", "journey", "reading", "returns",
+    "detail", "view", "evidence", "flags", "urgency", "urgency_evidence", "journey", "reading", "returns",
 ]  # fmt: skip
 READING_KEYS = ["read_at", "failure", "score", "verdict", "model", "milliseconds", "stages"]
 RETURN_KEYS = ["destination", "kind", "sop_instance_uid", "state", "status", "proof", "reason", "attempts"]

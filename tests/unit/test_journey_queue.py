@@ -1,19 +1,22 @@
 """The door of the queue: one commit for ledger and journey, and no second reading."""
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from dicom_node.errors import OutOfResources
+from dicom_node.errors import AlreadyRead, OutOfResources
 from dicom_node.journey.database import prepare
 from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, ReturnState, counts, now
-from dicom_node.journey.queue import KNOWN_UID, JourneyQueue, Received, Recorded, journey_of
-from dicom_node.settings import Settings
+from dicom_node.journey.queue import KNOWN_UID, OWN_RESULT, JourneyQueue, Received, Recorded, journey_of
+from dicom_node.reception.intake import Reason
+from dicom_node.settings import DuplicatePolicy, Settings
 
 CHEST = Received(
     sop_instance_uid="1.2.3.4",
@@ -35,11 +38,18 @@ CHEST = Received(
 LATERAL = replace(CHEST, sop_instance_uid="1.2.3.5", digest="d2", accepted=False, reason="lateral view", view="")
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database, made once, for the migrations take longer than the tests."""
+    folder = tmp_path_factory.mktemp("prepared") / "data"
+    prepare(Settings(data_dir=folder))
+    return folder
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    settings = Settings(data_dir=tmp_path / "data")
-    prepare(settings)
-    return settings
+def settings(tmp_path: Path, prepared: Path) -> Settings:
+    shutil.copytree(prepared, tmp_path / "data")
+    return Settings(data_dir=tmp_path / "data")
 
 
 @pytest.fixture
@@ -86,6 +96,75 @@ def test_other_content_under_a_known_uid_is_kept_apart_and_never_read(queue: Jou
     with Session(queue.engine) as session:
         rows = session.scalars(sa.select(ReceivedObject).order_by(ReceivedObject.id)).all()
         assert [(row.accepted, row.reason) for row in rows] == [(True, ""), (False, KNOWN_UID)]
+
+
+def with_policy(settings: Settings, policy: DuplicatePolicy) -> JourneyQueue:
+    return JourneyQueue(settings.model_copy(update={"duplicate_policy": policy}))
+
+
+def test_other_content_under_a_known_uid_is_refused_where_the_settings_say_so(settings: Settings) -> None:
+    queue = with_policy(settings, DuplicatePolicy.REFUSE)
+    queue.record(CHEST)
+    with pytest.raises(AlreadyRead):
+        queue.record(replace(CHEST, digest="other"))
+    assert queue.record(CHEST) is Recorded.IDENTICAL
+    with Session(queue.engine) as session:
+        assert session.scalars(sa.select(ReceivedObject.digest)).all() == ["d1"]
+    queue.close()
+
+
+def test_other_content_under_a_known_uid_gets_a_reading_of_its_own_where_the_settings_say_so(
+    settings: Settings,
+) -> None:
+    queue = with_policy(settings, DuplicatePolicy.READ_AGAIN)
+    said = [queue.record(replace(CHEST, digest=digest)) for digest in ("d1", "d2", "d3", "d2")]
+    assert said == [Recorded.NEW, Recorded.REVISED, Recorded.REVISED, Recorded.IDENTICAL]
+    first = journey_of("1.2.3.4")
+    assert [name for name, _ in journeys(queue)] == [first, f"{first}.2", f"{first}.3"]
+    with Session(queue.engine) as session:
+        rows = session.scalars(sa.select(ReceivedObject).order_by(ReceivedObject.id)).all()
+        assert [row.flags for row in rows] == [[], [KNOWN_UID], [KNOWN_UID]]
+        assert [row.accepted for row in rows] == [True] * 3
+    queue.close()
+
+
+def test_many_contents_under_one_uid_at_once_get_a_reading_each(settings: Settings) -> None:
+    queue = with_policy(settings, DuplicatePolicy.READ_AGAIN)
+    with ThreadPoolExecutor(4) as threads:
+        said = list(threads.map(lambda digest: queue.record(replace(CHEST, digest=digest)), "abcd"))
+    assert sorted(said) == [Recorded.NEW] + [Recorded.REVISED] * 3
+    assert len(journeys(queue)) == 4
+    queue.close()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"sop_instance_uid": "1.9.1"}, {"series_instance_uid": "1.9"}],
+    ids=["the object itself", "another object in its series"],
+)
+def test_what_the_ledger_knows_as_sent_is_recorded_and_never_read(queue: JourneyQueue, changes: Any) -> None:
+    queue.record(CHEST)
+    journey = journey_of("1.2.3.4")
+    with Session(queue.engine) as session, session.begin():
+        session.add(ReadingRow(journey=journey, read_at=now(), score=0.5, verdict="negative"))
+        session.flush()
+        session.add(
+            ReturnRow(
+                journey=journey,
+                destination="PACS@h:104",
+                kind="overlay",
+                sop_class_uid="1",
+                sop_instance_uid="1.9.1",
+                series_instance_uid="1.9",
+                changed_at=now(),
+            )
+        )
+    own = replace(CHEST, digest="own", **{"sop_instance_uid": "1.9.2", **changes})
+    assert [queue.record(own), queue.record(own)] == [Recorded.OWN, Recorded.IDENTICAL]
+    with Session(queue.engine) as session:
+        row = session.scalars(sa.select(ReceivedObject).where(ReceivedObject.digest == "own")).one()
+        assert (row.accepted, row.reason, row.journey) == (False, OWN_RESULT, None)
+    assert Reason.OWN_RESULT.value == OWN_RESULT
 
 
 def test_a_corrected_resend_of_a_refused_object_is_read(queue: JourneyQueue) -> None:
