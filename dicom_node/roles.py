@@ -51,8 +51,9 @@ def become(role: Role, name: str) -> NoReturn:
 
 
 def _end_with(supervisor: int) -> None:
-    # However the supervisor dies, the kernel then ends this process, too: nobody else would.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # However the supervisor dies, the kernel then ends this process, too: nobody else would. At once, for what matters
+    # is durable, and the next supervisor needs the port and the locks.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:  # it died before we asked
         os._exit(1)
 
@@ -80,6 +81,8 @@ def main() -> None:
 
                 serve(settings)
             case Role.WORK:
+                # Where cores are scarce, who waits for an answer comes first.
+                os.nice(5)
                 from dicom_node.journey.work import read_journeys
 
                 read_journeys(settings, name)

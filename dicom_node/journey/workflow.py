@@ -31,7 +31,8 @@ def wait_after(attempt: int, first_wait: float) -> float:
 def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
     """Teach this process the first half of the journey."""
 
-    @DBOS.workflow(name=READ_WORKFLOW)
+    # No limit of recoveries: how often a radiograph may be begun is the reader's decision.
+    @DBOS.workflow(name=READ_WORKFLOW, max_recovery_attempts=None)
     def read_radiograph(journey: str, priority: int = 0) -> str:
         tries = 1
         while (outcome := Outcome(DBOS.run_step({"name": "read"}, reader.read, journey))) is Outcome.LATER:
@@ -50,7 +51,7 @@ def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
 def register_returns(desk: "ReturnDesk", *, retry_seconds: float) -> None:
     """Teach this process the second half of the journey."""
 
-    @DBOS.workflow(name=RETURN_WORKFLOW)
+    @DBOS.workflow(name=RETURN_WORKFLOW, max_recovery_attempts=None)
     def return_results(journey: str, destination: str, attempt: int, priority: int = 0) -> str:
         outcome = Returned(DBOS.run_step({"name": "return"}, desk.return_results, journey, destination))
         if outcome is Returned.LATER:

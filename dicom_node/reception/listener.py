@@ -1,10 +1,11 @@
 """The listener: binds the port, keeps strangers out, and ends without losing what is on its way."""
 
+import errno
 import signal
 import threading
 import time
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
@@ -20,6 +21,8 @@ from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 from dicom_node.wire import ACCEPTED
 
+_BIND_SECONDS: Final = 5.0
+"""How long the kernel may need to take the port from a listener that was killed."""
 _STOP_SECONDS: Final = 8.0
 """How long stores that run may go on after the listener was told to stop."""
 
@@ -45,21 +48,16 @@ class Listener:
             (evt.EVT_CONN_CLOSE, _forget_arrival),
             (evt.EVT_REJECTED, _log_rejection),
         ]
-        try:
-            self._server: ThreadedAssociationServer = entity.make_server(
-                (settings.host, settings.port),
-                evt_handlers=handlers,
-                server_class=ThreadedAssociationServer,
-                request_handler=request_handler(
-                    spool,
-                    maximum_bytes=int(settings.maximum_object_megabytes * 1e6),
-                    timeout=settings.network_timeout,
-                ),
-            )
-        except OSError as e:
-            raise ConfigurationError(
-                f"{settings.host}:{settings.port} cannot be bound: {e.strerror}.", hint="Check host and port."
-            ) from e
+        self._server = _bind(
+            entity,
+            settings,
+            evt_handlers=handlers,
+            request_handler=request_handler(
+                spool,
+                maximum_bytes=int(settings.maximum_object_megabytes * 1e6),
+                timeout=settings.network_timeout,
+            ),
+        )
         entity._servers.append(self._server)  # as AE.start_server does, which knows no request_handler
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1})
@@ -106,6 +104,19 @@ def serve(settings: Settings) -> None:
     finally:
         queue.close()
     log.info("stopped")
+
+
+def _bind(entity: AE, settings: Settings, **options: Any) -> ThreadedAssociationServer:
+    deadline = time.monotonic() + _BIND_SECONDS
+    while True:
+        try:
+            return entity.make_server((settings.host, settings.port), server_class=ThreadedAssociationServer, **options)
+        except OSError as e:
+            if e.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise ConfigurationError(
+                    f"{settings.host}:{settings.port} cannot be bound: {e.strerror}.", hint="Check host and port."
+                ) from e
+            time.sleep(0.05)
 
 
 def _hang_up(association: Association) -> None:

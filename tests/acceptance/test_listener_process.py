@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -64,6 +65,18 @@ def test_a_store_that_runs_when_sigterm_comes_is_answered(process: tuple[Node, s
     assert listener.wait(15) == 0
     assert answers[0].Status == 0x0000
     assert len(node.rows("select * from received where accepted")) == 1
+
+
+def test_a_port_that_a_killed_listener_still_holds_is_waited_for(tmp_path: Path, prepared: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        settings = settings_in(tmp_path).model_copy(update={"port": held.getsockname()[1]})
+        shutil.copytree(prepared, settings.data_dir)
+        listener = run_listener(settings)
+        wait_until(lambda: settings.spool_dir.is_dir(), seconds=60)  # it is about to bind
+    assert listener.stderr is not None
+    assert "event=listening" in listener.stderr.readline()
+    listener.kill()
+    listener.communicate()
 
 
 def test_no_patient_identity_is_logged(process: tuple[Node, subprocess.Popen[str]]) -> None:

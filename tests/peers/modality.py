@@ -10,8 +10,6 @@ from pynetdicom import AE
 
 from dicom_node.settings import Peer
 
-_PATIENCE: float = 120.0
-
 
 @dataclass
 class Modality:
@@ -20,10 +18,12 @@ class Modality:
     peer: Peer
     acknowledged: list[str] = field(default_factory=list)
     attempts: int = 0
+    patience: float = 120.0
+    """Seconds that it goes on with the objects of one `send`."""
 
     def send(self, objects: Sequence[Dataset]) -> None:
         """Send each object on an association of its own, again and again until it is acknowledged."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + self.patience
         for dataset in objects:
             while not self._stored(dataset):
                 assert time.monotonic() < deadline, "the node takes nothing any more"
