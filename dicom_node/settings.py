@@ -279,7 +279,7 @@ class Settings(BaseSettings):
         default=128, ge=16, description="Pixels of the shorter side below which an image is not read."
     )
     maximum_megapixels: float = Field(
-        default=100.0,
+        default=64.0,
         gt=0,
         description="Rows x Columns, in millions, above which an image is refused before it is decoded.",
     )
@@ -290,6 +290,16 @@ class Settings(BaseSettings):
     )
     minimum_free_megabytes: float = Field(
         default=512.0, ge=0, description="Free disk space under data_dir below which C-STORE is answered 0xA700."
+    )
+    maximum_worker_megabytes: int = Field(
+        default=1000,
+        ge=1,
+        description="Memory that a worker may take; a radiograph that needs more is set aside at the second try.",
+    )
+    maximum_reading_seconds: int = Field(
+        default=60,
+        ge=1,
+        description="Computing time that one radiograph may take; one that needs more is set aside at the second try.",
     )
     maximum_associations: int = Field(
         default=50, ge=1, description="Associations that the listener serves at the same time."

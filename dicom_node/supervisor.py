@@ -21,7 +21,7 @@ HEALTHY_SECONDS: Final = 10.0
 """A child that lived this long is started again at once."""
 LONGEST_PAUSE: Final = 30.0
 LONGEST_PAUSE_AFTER_KILL: Final = 1.0
-"""Who was killed from outside does not kill itself again when it starts."""
+"""Who was killed from outside, or by a radiograph that needs too much, does not die again when it starts."""
 GRACE_SECONDS: Final = 40.0
 """How long children may take to end their work after SIGTERM."""
 
@@ -57,7 +57,7 @@ class Child:
             self.process = None
             self.deaths += 1
             lived = time.monotonic() - self.started
-            longest = LONGEST_PAUSE_AFTER_KILL if code == -signal.SIGKILL else LONGEST_PAUSE
+            longest = LONGEST_PAUSE_AFTER_KILL if code in (-signal.SIGKILL, -signal.SIGXCPU) else LONGEST_PAUSE
             self.pause = 0.0 if lived > HEALTHY_SECONDS else min(max(2 * self.pause, 0.25), longest)
             reach(Point.ROLE_DIED)
             log.error("died", role=self.role.value, name=self.name, code=code, restart_in=self.pause)

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -24,13 +24,17 @@ LAST_WORK_SECONDS: Final = 20
 
 
 @contextmanager
-def working_on(queue: str, *, name: str, settings: Settings, engine: sa.Engine) -> Iterator[None]:
+def working_on(
+    queue: str, *, name: str, settings: Settings, engine: sa.Engine, first: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Take journeys from `queue` until the block ends; what is running then gets time to come to its end.
 
     name: of this executor. It resumes the journeys that an executor of the same name left when it died, so no two may
     run at once: a second one waits here until the first is gone.
+    first: what to do when the name is ours, before a journey is resumed.
     """
     with FileLock(settings.data_dir / f"{name}.lock", mode=0o600):
+        first()
         DBOS(
             config={
                 "name": APPLICATION,

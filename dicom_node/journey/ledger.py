@@ -78,6 +78,10 @@ class ReceivedObject(Row):
     """What said that it is STAT."""
     priority: Mapped[int] = mapped_column(default=0)
     """Its place in the queues, from `urgency.place_in_queue`; 0 of what came before there were any."""
+    strikes: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    """How workers died of it: one that needs too much is set aside sooner than one whose workers were killed."""
+    purged_at: Mapped[datetime | None]
+    """When the files of the object and of its results were removed; None: they are on disk."""
 
     study: Mapped[Study] = relationship(back_populates="received")
     reading: Mapped["ReadingRow | None"] = relationship(

@@ -265,7 +265,7 @@ class JourneyQueue:
             for received, reading in rows:
                 options = reading_options(reading.journey, received.priority)
                 options["workflow_id"] = f"{reading.journey}/after/{reading.read_at:%Y%m%dT%H%M%S.%f}"
-                received.attempts = 0
+                received.attempts, received.strikes = 0, []
                 # The report on the failure, if there was one, is of a reading that no longer counts.
                 session.execute(sa.delete(ReturnRow).where(ReturnRow.journey == reading.journey))
                 session.delete(reading)

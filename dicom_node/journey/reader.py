@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from pydicom import dcmread
 from sqlalchemy.orm import Session
 
-from dicom_node.errors import NeverReadable, RetryLater
+from dicom_node.errors import NeverReadable, OutOfResources, RetryLater
 from dicom_node.faultpoints import Point, reach
+from dicom_node.journey.bounds import Bounds
 from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, now
 from dicom_node.journey.outcome import Outcome
 from dicom_node.logs import log
@@ -24,15 +25,18 @@ from pipeline.reading import Reading
 
 MAXIMUM_ATTEMPTS: Final = 10
 """Times that a worker may begin a radiograph without coming to an end, before it is set aside as poison."""
+MAXIMUM_STRIKES: Final = 2
+"""Times that it may end a worker itself, by what it needs or by a crash."""
 
 
 class Reader:
     """Reads radiographs, one at a time. One per worker process."""
 
-    def __init__(self, settings: Settings, engine: sa.Engine, networks: Networks) -> None:
+    def __init__(self, settings: Settings, engine: sa.Engine, networks: Networks, bounds: Bounds) -> None:
         self._settings = settings
         self._engine = engine
         self._networks = networks
+        self._bounds = bounds
         self._spool = Spool(settings.spool_dir, minimum_free_bytes=0)
         self._shelf = ResultShelf(settings.results_dir)
 
@@ -52,7 +56,11 @@ class Reader:
             reach(Point.READING_BEGUN)
             if attempts > MAXIMUM_ATTEMPTS:
                 return self._fail(journey, f"Set aside: {MAXIMUM_ATTEMPTS} attempts to read it did not come to an end.")
-            return self._read(journey, row)
+            if len(row.strikes) >= MAXIMUM_STRIKES:
+                # The last: what an operator may have raised since the first is in it.
+                return self._fail(journey, f"Set aside: {row.strikes[-1]}, {len(row.strikes)} times.")
+            with self._bounds.around(journey):
+                return self._read(journey, row)
         except (UnreadableRadiograph, NeverReadable) as e:
             return self._fail(journey, str(e))
         except (RetryLater, OSError, sa.exc.OperationalError) as e:
@@ -63,6 +71,22 @@ class Reader:
         except Exception as e:  # the edge of the journey: one radiograph must not stop the others
             log.exception("reading failed unexpectedly", journey=journey)
             return self._fail(journey, f"Unexpected error in the node: {type(e).__name__}.")
+
+    def heed_last_words(self) -> None:
+        """Count against a radiograph that the last worker of this name died of it, and begin to keep the bounds.
+
+        Raises OutOfResources if the ledger or the disk cannot take it, ConfigurationError if the bounds are too tight.
+        """
+        try:
+            said = self._bounds.last_words()
+            if said is not None:
+                with Session(self._engine) as session, session.begin():
+                    for row in session.scalars(sa.select(ReceivedObject).where(ReceivedObject.journey == said.journey)):
+                        row.strikes = [*row.strikes, said.reason]
+                log.error("worker ended by a radiograph", journey=said.journey, reason=said.reason, stack=said.stack)
+            self._bounds.set_up()
+        except (OSError, sa.exc.OperationalError) as e:
+            raise OutOfResources(f"The worker cannot begin: {e}.") from e
 
     def destinations_of(self, journey: str) -> list[str]:
         """Where the results of `journey` are to go."""
@@ -79,6 +103,7 @@ class Reader:
     def _read(self, journey: str, row: ReceivedObject) -> Outcome:
         source = dcmread(self._spool.path(row.digest))
         radiograph = from_dicom(source, maximum_pixels=int(self._settings.maximum_megapixels * 1e6))
+        del source.PixelData  # decoded: a second copy would only cost memory
         reading = read(radiograph, self._networks)
         reach(Point.RADIOGRAPH_READ)
         read_at = now()

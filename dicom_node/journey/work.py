@@ -14,6 +14,7 @@ def read_journeys(settings: Settings, name: str) -> None:
     """
     import cv2
 
+    from dicom_node.journey.bounds import Bounds
     from dicom_node.journey.reader import Reader
     from dicom_node.journey.workflow import register_reading
     from models.registry import WeightsMismatch
@@ -25,8 +26,14 @@ def read_journeys(settings: Settings, name: str) -> None:
     except WeightsMismatch as e:
         raise ConfigurationError(f"{e}.", hint="Set weights_dir, or install the node again.") from e
     engine = open_engine(settings)
-    register_reading(Reader(settings, engine, networks), retry_seconds=settings.retry_seconds)
-    with working_on(READING_QUEUE, name=name, settings=settings, engine=engine):
+    bounds = Bounds(
+        settings.data_dir / f"{name}.reading",
+        megabytes=settings.maximum_worker_megabytes,
+        seconds=settings.maximum_reading_seconds,
+    )
+    reader = Reader(settings, engine, networks, bounds)
+    register_reading(reader, retry_seconds=settings.retry_seconds)
+    with working_on(READING_QUEUE, name=name, settings=settings, engine=engine, first=reader.heed_last_words):
         wait_for_the_end()
 
 

@@ -23,12 +23,16 @@ from dicom_node.wire import RADIOGRAPHS
 MAXIMUM_HEADER_BYTES: Final = 8 * 2**20
 """Bytes of elements that are read at all: a header of nothing but elements would fill the memory."""
 
+MAXIMUM_ELEMENTS: Final = 20_000
+"""Elements and items that are read at all: each of a few bytes becomes an object of some hundred."""
+
 LONG_VALUE_BYTES: Final = 64 * 2**10
 """A longer value at the top level, such as an overlay or a private blob, is stepped over."""
 
 MAXIMUM_NESTING: Final = 32
 """Sequences within sequences; structured reports use about ten."""
 
+_TOO_MANY: Final = f"The header has more than {MAXIMUM_ELEMENTS} elements."
 _PIXEL_DATA: Final = 0x7FE00010
 _PIXELS_OF_ANY_KIND: Final = (0x7FE00008, 0x7FE00009, _PIXEL_DATA)
 _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
@@ -73,6 +77,7 @@ class _Distrusting:
         self.size = file.seek(0, 2)
         file.seek(0)
         self._budget = MAXIMUM_HEADER_BYTES
+        self._reads = 0
         self._position = 0
 
     def read(self, length: int) -> bytes:
@@ -80,6 +85,9 @@ class _Distrusting:
         if length > 8 and length > self.size - self._position:
             raise NotUnderstood("The data set is truncated: a value is longer than what is left.")
         self._budget -= length
+        self._reads += 1
+        if self._reads > 3 * MAXIMUM_ELEMENTS:  # of an element: tag, length, value
+            raise NotUnderstood(_TOO_MANY)
         if self._budget < 0:
             raise NotUnderstood(f"The header is longer than {MAXIMUM_HEADER_BYTES // 2**20} MiB.")
         data = self._file.read(length)
@@ -169,7 +177,7 @@ def _read_data_set(stream: _Distrusting, syntax: UID) -> tuple[Dataset, _Pixels]
         element = dataset.get_item(tag, keep_deferred=True)
         if isinstance(element, RawDataElement) and element.value is None and element.length:
             del dataset[tag]
-    _require_shallow(dataset, 0)
+    _count_elements(dataset, 0)
     if pixels.tag:
         stream.seek(pixels.header_length, 1)
         if pixels.length == _UNDEFINED_LENGTH:
@@ -198,13 +206,18 @@ def _step_over_fragments(stream: _Distrusting) -> None:
         stream.seek(length, 1)
 
 
-def _require_shallow(dataset: Dataset, depth: int) -> None:
+def _count_elements(dataset: Dataset, depth: int) -> int:
     if depth > MAXIMUM_NESTING:
         raise NotUnderstood("Sequences are nested too deep.")
+    count = 1 + len(dataset)
     for tag in list(dataset.keys()):
         if _is_sequence(dataset, tag):
+            # Sequences of explicit length are parsed here, when somebody looks.
             for item in dataset[tag].value:
-                _require_shallow(item, depth + 1)
+                count += _count_elements(item, depth + 1)
+                if count > MAXIMUM_ELEMENTS:
+                    raise NotUnderstood(_TOO_MANY)
+    return count
 
 
 def _is_sequence(dataset: Dataset, tag: BaseTag) -> bool:

@@ -12,6 +12,7 @@ canvas
 Side by side, the radiograph as it is stands left of it, between the same captions.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +34,9 @@ SHORTEST_SIDE: Final = 768
 
 LONGEST_SIDE: Final = 4096
 """Pixels up to which a small radiograph may grow, however narrow it is."""
+
+LARGEST: Final = 20_000_000
+"""Pixels that a radiograph is drawn with at most: three bytes each, at every destination. Few detectors have more."""
 
 SMALL_SIDE: Final = 1024
 """Pixels of the longer side of a radiograph that is drawn small."""
@@ -76,12 +80,14 @@ class _Line:
 def drawn_shape(rows: int, columns: int, *, size: OverlaySize = OverlaySize.FULL) -> tuple[int, int]:
     """Height and width at which a radiograph of `rows` by `columns` is drawn.
 
-    Full: its own, or larger if it is small. Small: `SMALL_SIDE` along the longer side, unless it is very narrow.
+    Full: its own; larger if it is small, smaller if it has more than `LARGEST` pixels. Small:
+    `SMALL_SIDE` along the longer side, unless it is very narrow.
     """
     if size is OverlaySize.SMALL:
         factor = max(SMALL_SIDE / max(rows, columns), min(1.0, SMALL_SHORTER_SIDE / min(rows, columns)))
         return round(rows * factor), round(columns * factor)
     factor = min(max(1.0, SHORTEST_SIDE / min(rows, columns)), max(1.0, LONGEST_SIDE / max(rows, columns)))
+    factor = min(factor, math.sqrt(LARGEST / (rows * columns)))
     return round(rows * factor), round(columns * factor)
 
 

@@ -11,6 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 from sqlalchemy.orm import Session
 
 from dicom_node.errors import CannotCompose
+from dicom_node.journey.bounds import Bounds
 from dicom_node.journey.database import prepare
 from dicom_node.journey.ledger import ReadingRow, ReturnRow, ReturnState
 from dicom_node.journey.outcome import Outcome
@@ -108,7 +109,9 @@ class Ward:
             )
         )  # fmt: skip
         # No radiograph of this test gets as far as the networks: of them only the name matters.
-        self.reader = Reader(self.settings, self.queue.engine, cast(Networks, SimpleNamespace(model=MODEL)))
+        bounds = Bounds(folder / "worker.reading", megabytes=100_000, seconds=3600)
+        self.reader = Reader(self.settings, self.queue.engine, cast(Networks, SimpleNamespace(model=MODEL)), bounds)
+        self.reader.heed_last_words()
 
     def returns(self) -> list[tuple[str, str, str]]:
         with Session(self.queue.engine) as session:

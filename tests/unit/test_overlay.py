@@ -39,9 +39,11 @@ def _coloured(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         ((2500, 2048), (2500, 2048)),
         ((100, 2000), (205, 4096)),
         ((128, 5000), (128, 5000)),
+        ((5000, 4000), (5000, 4000)),
+        ((10000, 8000), (5000, 4000)),
     ],
 )
-def test_small_radiographs_are_enlarged_and_large_ones_left_alone(
+def test_small_radiographs_are_enlarged_and_others_left_alone_up_to_20_megapixels(
     shape: tuple[int, int], drawn: tuple[int, int]
 ) -> None:
     assert drawn_shape(*shape) == drawn
