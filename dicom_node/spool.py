@@ -8,9 +8,13 @@ import fcntl
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 
 from dicom_node.errors import OutOfResources
 from dicom_node.faultpoints import Point, reach
@@ -150,6 +154,11 @@ class Spool:
         with suppress(OSError):
             kept.path.unlink()
 
+    def folders(self) -> Iterator[list[Path]]:
+        """What is kept, one folder after the other; what is kept meanwhile may be among it or not."""
+        for number in range(256):
+            yield sorted((self.root / f"{number:02x}").glob("*.dcm"))
+
     def sweep(self) -> int:
         """Remove what listeners that no longer live were receiving when they ended; returns how many files."""
         removed = 0
@@ -159,6 +168,36 @@ class Spool:
                 path.unlink()
                 removed += 1
         return removed
+
+
+def fingerprint(path: Path) -> tuple[str, int]:
+    """Read a kept object: digest and size of its data set. They differ from its name and its row if a bit has rotted.
+
+    Raises OSError if it cannot be read, ValueError if it does not begin as a DICOM file.
+    """
+    try:
+        meta = read_file_meta_info(path)
+        digest = hashlib.sha256(str(meta.TransferSyntaxUID).encode() + b"\0")
+        begin = 132 + 12 + int(meta.FileMetaInformationGroupLength)  # preamble, and the element of the length itself
+    except (InvalidDicomError, AttributeError, TypeError, NotImplementedError) as e:
+        raise ValueError("no file meta information") from e
+    size = 0
+    with path.open("rb") as file:
+        file.seek(begin)
+        while piece := file.read(2**20):
+            digest.update(piece)
+            size += len(piece)
+    return digest.hexdigest(), size
+
+
+def is_being_kept(path: Path) -> bool:
+    """Whether a listener still works on the object: it has its name, and its row may follow."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _fsync_folder(folder: Path) -> None:

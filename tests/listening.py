@@ -74,13 +74,14 @@ def wait_until(condition: Any, seconds: float = 5) -> None:
         time.sleep(0.02)
 
 
-def run_listener(settings: Settings) -> subprocess.Popen[str]:
+def run_listener(settings: Settings, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "dicom_node.roles", "listen", "listener"],
         env={
             "PATH": "/usr/bin:/bin",
             "COVIDXNET_PORT": str(settings.port),
             "COVIDXNET_DATA_DIR": str(settings.data_dir),
+            **environment,
         },
         stderr=subprocess.PIPE,
         text=True,

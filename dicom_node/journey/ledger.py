@@ -51,7 +51,7 @@ class ReceivedObject(Row):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     sop_instance_uid: Mapped[str] = mapped_column(sa.String(64), index=True)
-    digest: Mapped[str] = mapped_column(sa.String(64))
+    digest: Mapped[str] = mapped_column(sa.String(64), index=True)
     sop_class_uid: Mapped[str] = mapped_column(sa.String(64))
     transfer_syntax_uid: Mapped[str] = mapped_column(sa.String(64))
     study_instance_uid: Mapped[str] = mapped_column(sa.ForeignKey("studies.study_instance_uid"), index=True)

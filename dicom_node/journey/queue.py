@@ -1,7 +1,7 @@
 """The door of the queue: one commit writes the ledger and enqueues the journey. Knows nothing of the worker."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -202,6 +202,15 @@ class JourneyQueue:
                 return Recorded.REVISED
             case DuplicatePolicy.KEEP_FIRST:
                 return Recorded.DIFFERENT
+
+    def unknown(self, digests: Collection[str]) -> set[str]:
+        """Those of `digests` that no row of the ledger has. Raises OutOfResources like `record`."""
+        try:
+            with Session(self.engine) as session:
+                rows = sa.select(ReceivedObject.digest).where(ReceivedObject.digest.in_(digests))
+                return set(digests).difference(session.scalars(rows))
+        except (sa.exc.OperationalError, sa.exc.TimeoutError) as e:
+            raise OutOfResources("The database cannot be asked now.", hint=str(e.__cause__ or e)) from e
 
     def record_rejected(
         self,

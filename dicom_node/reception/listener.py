@@ -15,6 +15,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from dicom_node.errors import ConfigurationError
 from dicom_node.journey.queue import JourneyQueue
 from dicom_node.logs import log
+from dicom_node.reception.adoption import Adoption
 from dicom_node.reception.provider import MAXIMUM_PDU, request_handler
 from dicom_node.reception.receiver import Receiver
 from dicom_node.settings import Settings
@@ -99,8 +100,9 @@ def serve(settings: Settings) -> None:
     try:
         with Listener(settings, queue, spool) as listener:
             log.info("listening", ae_title=settings.ae_title, host=settings.host, port=listener.port, swept=swept)
-            stop.wait()
-            log.info("stopping")
+            with Adoption(Receiver(settings, queue, spool), queue, spool):
+                stop.wait()
+                log.info("stopping")
     finally:
         queue.close()
     log.info("stopped")

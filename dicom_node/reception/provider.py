@@ -6,6 +6,7 @@ association.
 """
 
 import socket
+from contextlib import suppress
 from io import BytesIO
 from typing import Final
 
@@ -23,6 +24,7 @@ from dicom_node.errors import DoesNotMatch, NodeError, OutOfResources
 from dicom_node.faultpoints import Point, reach
 from dicom_node.logs import log
 from dicom_node.reception.header import is_uid
+from dicom_node.settings import parse_ae_title
 from dicom_node.spool import Spool, Temporary
 
 MAXIMUM_PDU: Final = 131_072
@@ -38,7 +40,9 @@ class Arrival:
     `problem` says why it will be refused; from then on what comes is dropped, so that the peer gets a proper answer.
     """
 
-    def __init__(self, spool: Spool, message: C_STORE_RQ, transfer_syntax: UID, *, maximum_bytes: int) -> None:
+    def __init__(
+        self, spool: Spool, message: C_STORE_RQ, transfer_syntax: UID, *, calling_ae: str, maximum_bytes: int
+    ) -> None:
         self.temporary: Temporary | None = None
         self.problem: NodeError | None = None
         self._maximum_bytes = maximum_bytes
@@ -49,12 +53,12 @@ class Arrival:
             return
         prefix = BytesIO(b"\0" * 128 + b"DICM")
         prefix.seek(0, 2)
-        write_file_meta_info(
-            prefix,
-            create_file_meta(
-                sop_class_uid=UID(uids[0]), sop_instance_uid=UID(uids[1]), transfer_syntax=transfer_syntax
-            ),
+        meta = create_file_meta(
+            sop_class_uid=UID(uids[0]), sop_instance_uid=UID(uids[1]), transfer_syntax=transfer_syntax
         )
+        with suppress(ValueError):  # some peers call themselves what no element may hold
+            meta.SendingApplicationEntityTitle = parse_ae_title(calling_ae)
+        write_file_meta_info(prefix, meta)
         try:
             self.temporary = spool.receive(transfer_syntax_uid=str(transfer_syntax), prefix=prefix.getvalue())
         except OutOfResources as e:
@@ -130,7 +134,13 @@ class SpoolingProvider(DIMSEServiceProvider):  # type: ignore[misc]
             self._arrival = None  # complete: it belongs to the handler now
         elif isinstance(message, C_STORE_RQ) and self._arrival is None:
             context = self.assoc._accepted_cx[message.context_id]
-            self._arrival = Arrival(self._spool, message, context.transfer_syntax[0], maximum_bytes=self._maximum_bytes)
+            self._arrival = Arrival(
+                self._spool,
+                message,
+                context.transfer_syntax[0],
+                calling_ae=self.assoc.requestor.ae_title,
+                maximum_bytes=self._maximum_bytes,
+            )
             message._data_set_file = self._arrival
 
     def get_msg(self, block: bool = False) -> tuple[int | None, object]:

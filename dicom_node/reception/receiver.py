@@ -1,6 +1,10 @@
 """What the node does with a C-STORE: read the header, judge, make durable, hand over, and only then say success."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from pydicom import Dataset
+from pydicom.filereader import read_file_meta_info
 from pynetdicom.events import Event
 
 from dicom_node.errors import AlreadyRead, DoesNotMatch, NodeError, NotUnderstood, OutOfResources
@@ -24,6 +28,15 @@ _STATUS_OF = {
 }
 
 _LONGEST_COMMENT = 64  # ErrorComment is LO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Who sent an object. priority: of the C-STORE request, None if nobody remembers it."""
+
+    ae_title: str
+    address: str
+    priority: int | None
 
 
 class Receiver:
@@ -63,23 +76,36 @@ class Receiver:
         if arrival.problem or arrival.temporary is None:
             raise arrival.problem or NotUnderstood("The data set is empty.")
         arrival.temporary.flush()
-        header = read_header(
-            arrival.temporary.path,
-            maximum_bytes=int(self._settings.maximum_object_megabytes * 1e6),
-            maximum_pixels=int(self._settings.maximum_megapixels * 1e6),
-            scratch=arrival.temporary.path.parent,
-        )
+        header = self._header(arrival.temporary.path)
         verdict = judge(header.dataset, self._settings)
         reach(Point.OBJECT_JUDGED)
         kept = self._spool.keep(arrival.temporary)
         reach(Point.SPOOL_KEPT)
-        hurry = haste(
-            header.dataset,
-            calling_ae=event.assoc.requestor.ae_title,
-            priority=event.request.Priority,
-            settings=self._settings,
+        requestor = event.assoc.requestor
+        sender = Sender(ae_title=requestor.ae_title, address=requestor.address, priority=event.request.Priority)
+        self._record(header, verdict, kept, sender)
+
+    def adopt(self, kept: Kept) -> None:
+        """Hand over an object that lies in the spool and that no row knows: its listener died before it wrote one.
+
+        Raises NotUnderstood, DoesNotMatch, OutOfResources or AlreadyRead, like a C-STORE of it; OSError.
+        """
+        header = self._header(kept.path)
+        title = str(read_file_meta_info(kept.path).get("SendingApplicationEntityTitle", ""))
+        sender = Sender(ae_title=title, address="", priority=None)
+        self._record(header, judge(header.dataset, self._settings), kept, sender)
+
+    def _header(self, path: Path) -> Header:
+        return read_header(
+            path,
+            maximum_bytes=int(self._settings.maximum_object_megabytes * 1e6),
+            maximum_pixels=int(self._settings.maximum_megapixels * 1e6),
+            scratch=self._spool.incoming,
         )
-        received = _received(header, kept, event, verdict, hurry)
+
+    def _record(self, header: Header, verdict: Accepted | Refused, kept: Kept, sender: Sender) -> None:
+        hurry = haste(header.dataset, calling_ae=sender.ae_title, priority=sender.priority, settings=self._settings)
+        received = _received(header, kept, sender, verdict, hurry)
         try:
             recorded = self._queue.record(received)
         except AlreadyRead:
@@ -115,8 +141,8 @@ class Receiver:
             log.warning("refusal not recorded", sop_instance_uid=uid, error=str(e))
 
 
-def _received(header: Header, kept: Kept, event: Event, verdict: Accepted | Refused, hurry: Haste) -> Received:
-    dataset, requestor = header.dataset, event.assoc.requestor
+def _received(header: Header, kept: Kept, sender: Sender, verdict: Accepted | Refused, hurry: Haste) -> Received:
+    dataset = header.dataset
     accepted = isinstance(verdict, Accepted)
     return Received(
         sop_instance_uid=text(dataset, "SOPInstanceUID"),
@@ -129,8 +155,8 @@ def _received(header: Header, kept: Kept, event: Event, verdict: Accepted | Refu
         study_date=text(dataset, "StudyDate"),
         digest=kept.digest,
         size=kept.size,
-        calling_ae=requestor.ae_title,
-        peer_address=requestor.address,
+        calling_ae=sender.ae_title,
+        peer_address=sender.address,
         accepted=accepted,
         reason="" if isinstance(verdict, Accepted) else verdict.reason.value,
         detail="" if isinstance(verdict, Accepted) else verdict.detail,
