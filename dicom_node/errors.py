@@ -10,6 +10,7 @@
     └── RetryLater                worth another try, later
         ├── OutOfResources        disk, database or spool cannot take it now (C-STORE 0xA700)
         ├── PeerUnreachable       no association with the peer
+        │   └── NoContextAccepted it is there, but takes nothing of what was proposed
         └── PeerRefused           the peer answered with a failure status
 
 The class decides the journey's fate; `hint` names the remedy for the person who reads the message.
@@ -69,6 +70,12 @@ class PeerUnreachable(RetryLater):
     """No association with the peer, or it broke."""
 
     hint = "Check AE title, host and port, on both sides; `covid-xnet echo` tries the connection."
+
+
+class NoContextAccepted(PeerUnreachable):
+    """The peer is there, but takes none of the presentation contexts that were proposed."""
+
+    hint = "Configure the peer to take these SOP classes from us."
 
 
 class PeerRefused(RetryLater):

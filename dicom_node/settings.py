@@ -108,6 +108,19 @@ class TextEncoding(StrEnum):
     SOURCE = "source"
 
 
+class Commitment(StrEnum):
+    """What closes a return."""
+
+    AUTO = "auto"
+    """The strongest proof that the destination offers: storage commitment, else C-FIND, else its C-STORE status."""
+
+    REQUIRED = "required"
+    """Storage commitment and nothing else."""
+
+    OFF = "off"
+    """Its C-STORE status."""
+
+
 class ResultChoice(BaseModel):
     """Which objects a reading brings, and in which form."""
 
@@ -149,11 +162,16 @@ class Destination(ResultChoice):
     """A peer that gets results, and what it gets: `AET@host:port`, or a table of `peer` and what differs."""
 
     peer: Annotated[Peer, BeforeValidator(Peer.parse)] = Field(description="AET@host:port.")
+    commitment: Commitment = Field(
+        default=Commitment.AUTO,
+        description='What closes a return: "auto": storage commitment, else C-FIND, else the C-STORE status, whichever '
+        'is the strongest that the destination offers; "required": storage commitment alone; "off": C-STORE status.',
+    )
 
     @property
     def choice(self) -> ResultChoice:
         """What it gets; equal for destinations that get the same objects."""
-        return ResultChoice.model_validate(self.model_dump(exclude={"peer"}))
+        return ResultChoice.model_validate(self.model_dump(include=set(ResultChoice.model_fields)))
 
     @property
     def plain(self) -> str | dict[str, Any]:
@@ -318,12 +336,23 @@ class Settings(BaseSettings):
         description="Wait after the first failed return or postponed reading; doubles each time, up to a minute.",
     )
 
+    commitment_timeout: float = Field(
+        default=120.0,
+        gt=0,
+        description="Seconds until a destination that took a request for storage commitment is asked again.",
+    )
+
     @field_validator("destinations")
     @classmethod
     def _distinct(cls, destinations: tuple[Destination, ...]) -> tuple[Destination, ...]:
         if len({destination.peer for destination in destinations}) != len(destinations):
             raise ValueError("names a destination twice")
         return destinations
+
+    def commitment_of(self, peer: str) -> Commitment:
+        """What closes a return to `peer`; results may still be on their way to one that is no destination any more."""
+        found = (destination.commitment for destination in self.destinations if str(destination.peer) == peer)
+        return next(found, Commitment.AUTO)
 
     @property
     def spool_dir(self) -> Path:

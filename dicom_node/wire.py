@@ -35,6 +35,12 @@ KEY_OBJECT_SELECTION: Final = UID("1.2.840.10008.5.1.4.1.1.88.59")
 SEGMENTATION: Final = UID("1.2.840.10008.5.1.4.1.1.66.4")
 PRESENTATION_STATE: Final = UID("1.2.840.10008.5.1.4.1.1.11.1")
 
+STORAGE_COMMITMENT: Final = UID("1.2.840.10008.1.20.1")
+"""Storage Commitment Push Model. PS3.4 annex J."""
+STORAGE_COMMITMENT_INSTANCE: Final = UID("1.2.840.10008.1.20.1.1")
+"""The well-known instance that N-ACTION and N-EVENT-REPORT are about. PS3.4 J.3.5."""
+STUDY_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.2.1")
+
 RADIOGRAPHS: Final = (COMPUTED_RADIOGRAPHY, DIGITAL_XRAY_FOR_PRESENTATION, DIGITAL_XRAY_FOR_PROCESSING)
 """What the node may read."""
 
@@ -72,6 +78,9 @@ TRANSFER_SYNTAXES: Final = (
 )
 """What a received object may be encoded in. It is kept as received; a worker decodes it."""
 
+PLAIN: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+"""Transfer syntaxes for what holds no pixels: storage commitment and queries."""
+
 ACCEPTED: Final[Mapping[UID, tuple[UID, ...]]] = {
     VERIFICATION: UNCOMPRESSED,
     **dict.fromkeys(RADIOGRAPHS, TRANSFER_SYNTAXES),
@@ -92,3 +101,23 @@ class StoreStatus(IntEnum):
     OUT_OF_RESOURCES = 0xA700
     DOES_NOT_MATCH_SOP_CLASS = 0xA900
     CANNOT_UNDERSTAND = 0xC000
+
+
+class CommitmentFailure(IntEnum):
+    """Failure Reason (0008,1197) of an object that is not committed. Source: PS3.3 C.14.1.1."""
+
+    PROCESSING_FAILURE = 0x0110
+    NO_SUCH_OBJECT_INSTANCE = 0x0112
+    CLASS_INSTANCE_CONFLICT = 0x0119
+    REFERENCED_SOP_CLASS_NOT_SUPPORTED = 0x0122
+    DUPLICATE_TRANSACTION_UID = 0x0131
+    RESOURCE_LIMITATION = 0x0213
+
+
+class ReportStatus(IntEnum):
+    """What the node answers to N-EVENT-REPORT. Source: PS3.7 10.1.1.1.8."""
+
+    SUCCESS = 0x0000
+    NO_SUCH_EVENT_TYPE = 0x0113
+    INVALID_ARGUMENT_VALUE = 0x0115
+    RESOURCE_LIMITATION = 0x0213

@@ -56,16 +56,17 @@ def demo(
     from dicom_node.demo.walk import all_complete, outcomes, wait
     from dicom_node.results.wording import DISCLAIMER
     from dicom_node.returns.sending import files_in, send_files
-    from dicom_node.settings import Settings
+    from dicom_node.settings import Peer, Settings
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is ended, too
     files = [*real_radiographs(), *(file.absolute() for file in files_in(paths or []))]
     out = out.absolute()
     _empty(out)
     console = Console()
-    with running_pacs(out / "pacs") as pacs:
+    this_node = Peer("COVIDXNET", "127.0.0.1", free_port())
+    with running_pacs(out / "pacs", this_node) as pacs:
         console.print(f"PACS: {pacs.name}, {pacs.peer}", highlight=False)
-        settings = {"ae_title": "COVIDXNET", "port": free_port(), "destinations": [str(pacs.peer)]}
+        settings = {"ae_title": this_node.ae_title, "port": this_node.port, "destinations": [str(pacs.peer)]}
         with (
             console.status("Starting the node"),
             running_node(out / "node", settings) as node,
@@ -122,6 +123,9 @@ def _table(found: "list[Outcome]") -> "Table":
             Text(outcome.gate),
             Text(reading),
             "" if outcome.milliseconds is None else f"{outcome.milliseconds:.0f}",
-            Text(f"{outcome.overlays} SC, {outcome.reports} SR", style="green" if outcome.complete else "red"),
+            Text(
+                f"{outcome.overlays} SC, {outcome.reports} SR\n{outcome.proof}".strip(),
+                style="green" if outcome.complete else "red",
+            ),
         )
     return table

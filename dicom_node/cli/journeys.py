@@ -39,6 +39,7 @@ def status(
     from rich.console import Console
     from sqlalchemy.orm import Session
 
+    from dicom_node.cli.destinations import destinations_of, show_destinations
     from dicom_node.journey.database import open_engine, prepare
     from dicom_node.journey.ledger import counts, latest, latest_rejected
 
@@ -48,16 +49,19 @@ def status(
     with Session(engine) as session:
         numbers = counts(session)
         objects = [_object(row) for row in latest(session, None if study else limit or None, study=study)]
+        destinations = destinations_of(session, settings)
         rejected = [] if study else [_rejected(row) for row in latest_rejected(session, limit or None)]
     engine.dispose()
     if study:
         _show_study(study, objects, as_json)
         return
     if as_json:
-        typer.echo(json.dumps({"counts": numbers, "objects": objects, "rejected": rejected}, indent=2))
+        said = {"counts": numbers, "destinations": destinations, "objects": objects, "rejected": rejected}
+        typer.echo(json.dumps(said, indent=2))
         return
     console = Console()
     console.print(" · ".join(f"{name} [bold]{number}[/]" for name, number in numbers.items()))
+    show_destinations(console, destinations)
     if objects:
         console.print(_table(objects))
     for row in rejected:
@@ -81,6 +85,8 @@ def _show_study(study: str, objects: list[dict[str, Any]], as_json: bool) -> Non
 
 
 def _object(row: "ReceivedObject") -> dict[str, Any]:
+    from dicom_node.journey.ledger import utc
+
     reading = row.reading
     return {
         "sop_instance_uid": row.sop_instance_uid,
@@ -117,7 +123,9 @@ def _object(row: "ReceivedObject") -> dict[str, Any]:
                 "status": r.status,
                 "proof": r.proof,
                 "reason": r.reason,
+                "failure_reason": r.failure_reason,
                 "attempts": r.attempts,
+                "changed_at": utc(r.changed_at).isoformat(),
             }
             for r in row.returns
         ],
@@ -156,7 +164,8 @@ def _table(objects: list[dict[str, Any]]) -> "Table":
         else:
             said = Text(f"{reading['score']:.3f} {reading['verdict']}")
         returned = "\n".join(
-            f"{r['kind']} {r['state']}{': ' if r['reason'] else ''}{r['reason']}" for r in o["returns"]
+            f"{r['kind']} {r['state']}{': ' if r['reason'] or r['proof'] else ''}{r['reason'] or r['proof']}"
+            for r in o["returns"]
         )
         if o["urgency"] == Urgency.STAT:
             gate = Text("STAT ", "bold") + gate
@@ -169,15 +178,29 @@ def retry(
     destination: Annotated[
         str | None, typer.Option("--destination", help="Only returns to this one, AET@host:port.", show_default=False)
     ] = None,
+    study: Annotated[
+        str | None, typer.Option("--study", metavar="UID", help="Only of this study.", show_default=False)
+    ] = None,
+    instance: Annotated[
+        str | None,
+        typer.Option("--object", metavar="UID", help="Only of the radiograph of this UID.", show_default=False),
+    ] = None,
+    journey: Annotated[
+        str | None, typer.Option("--journey", metavar="ID", help="Only of this journey.", show_default=False)
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Also read again what could not be read.")] = False,
 ) -> None:
     """Offer results that were set aside to their destinations again.
 
     Examples: covid-xnet retry
               covid-xnet retry --destination PACS@10.1.2.3:104
+              covid-xnet retry --study 1.2.840.113619.2.5.1
               covid-xnet retry --failed
     """
+    import sqlalchemy as sa
+
     from dicom_node.journey.database import prepare
+    from dicom_node.journey.ledger import ReceivedObject
     from dicom_node.journey.queue import JourneyQueue
 
     settings = settings_of(ctx)
@@ -186,11 +209,17 @@ def retry(
             destination = str(Peer.parse(destination))
         except ValueError as e:
             raise typer.BadParameter(str(e), param_hint="--destination") from None
+    wanted = {
+        ReceivedObject.study_instance_uid: study,
+        ReceivedObject.sop_instance_uid: instance,
+        ReceivedObject.journey: journey,
+    }
+    only = sa.and_(sa.true(), *(column == value for column, value in wanted.items() if value is not None))
     prepare(settings)
     queue = JourneyQueue(settings)
     try:
-        returns = queue.retry_returns(destination)
-        readings = queue.retry_readings() if failed else 0
+        returns = queue.retry_returns(destination, only=only)
+        readings = queue.retry_readings(only=only) if failed else 0
     finally:
         queue.close()
     typer.echo(

@@ -6,12 +6,14 @@ from typing import Final
 from pydicom.uid import UID
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 
+from dicom_node.conformance.commitment import query, storage_commitment
 from dicom_node.conformance.document import Section, Table
 from dicom_node.conformance.samples import Samples
+from dicom_node.journey.visit import PROOFS_ASKED_FOR
 from dicom_node.reception.intake import Reason
 from dicom_node.reception.provider import MAXIMUM_PDU
 from dicom_node.returns.returner import PDU_LENGTH, Sender
-from dicom_node.settings import BY_DEFAULT, Peer, Settings
+from dicom_node.settings import BY_DEFAULT, Commitment, Peer, Settings
 from dicom_node.wire import ACCEPTED, RADIOGRAPHS, VERIFICATION, StoreStatus
 
 CONTEXT_HEAD: Final = ("SOP class", "UID", "Transfer syntaxes", "Role", "Extended negotiation")
@@ -48,7 +50,8 @@ def proposed(samples: Samples) -> tuple[tuple[UID, tuple[UID, ...]], ...]:
     """The presentation contexts that the node proposes to a destination: SOP class and transfer syntaxes of each."""
     objects = (result for sample in samples.all for result in sample.results.values())
     kinds = {(result.SOPClassUID, result.file_meta.TransferSyntaxUID) for result in objects}
-    sender = Sender(Peer("PACS", "localhost", 104), kinds, calling_ae="COVIDXNET", timeout=1)
+    services = PROOFS_ASKED_FOR[Commitment.AUTO]
+    sender = Sender(Peer("PACS", "localhost", 104), kinds, calling_ae="COVIDXNET", timeout=1, services=services)
     return tuple((c.abstract_syntax, tuple(c.transfer_syntax)) for c in sender.contexts)
 
 
@@ -74,7 +77,8 @@ def overview(samples: Samples) -> Section:
             ),
             f"By default a destination gets {' and '.join(BY_DEFAULT.objects)}; `destinations` can give it others.",
             "Result SOP classes are accepted so that a routing loop ends in a record and not in a failed job of the "
-            "router; the node never reads them. Query, retrieve, worklist, MPPS, print and media are not supported.",
+            "router; the node never reads them. Query and storage commitment are used as SCU only, to prove that a "
+            "destination has the results. Retrieve, worklist, MPPS, print and media are not supported.",
         ),
     )
 
@@ -88,14 +92,23 @@ def model() -> Section:
                 caption="Application entities",
                 head=("Application entity", "Process", "Activity"),
                 rows=(
-                    ("COVIDXNET", "`covid-xnet listen`", "Answers Verification and Storage (SCP)."),
-                    ("COVIDXNET", "`covid-xnet return`", "Stores results at each destination (Storage SCU)."),
+                    (
+                        "COVIDXNET",
+                        "`covid-xnet listen`",
+                        "Answers Verification and Storage (SCP), and hears reports of storage commitment (SCU).",
+                    ),
+                    (
+                        "COVIDXNET",
+                        "`covid-xnet return`",
+                        "Stores results at each destination, and has it prove that it keeps them (SCU).",
+                    ),
                     ("COVIDXNET", "`covid-xnet echo`, `covid-xnet send`", "An operator checks or feeds a peer (SCU)."),
                 ),
             ),
             "All processes use the AE title of the setting `ae_title`. Sequence: an object is acknowledged when it is "
             "durable; it is judged by its header; what is a frontal chest radiograph is read; the results are stored "
-            "at every destination, in the study of the radiograph. A destination that does not answer delays no other.",
+            "at every destination, in the study of the radiograph; a result is closed when the destination has proved "
+            "that it keeps it. A destination that does not answer delays no other.",
         ),
     )
 
@@ -104,7 +117,15 @@ def networking(samples: Samples) -> Section:
     """Associations and services."""
     return Section(
         title="Networking",
-        content=(_associations(), _verification(), _storage_provider(), _storage_user(samples), _extended()),
+        content=(
+            _associations(),
+            _verification(),
+            _storage_provider(),
+            _storage_user(samples),
+            storage_commitment(),
+            query(),
+            _extended(),
+        ),
     )
 
 
@@ -116,7 +137,7 @@ def _associations() -> Section:
         (
             "Simultaneous associations",
             f"`maximum_associations`, {fields['maximum_associations'].default} by default",
-            "one for each destination",
+            "up to 4 for each destination",
         ),
         ("Outstanding asynchronous transactions", "1", "1"),
         (
@@ -140,7 +161,8 @@ def _associations() -> Section:
             "that list (reason 3); beyond the highest number of associations it is rejected as a local limit "
             "(rejected-transient, by the presentation service provider). Of a presentation context with several "
             "transfer syntaxes, that one is taken which comes first in the table of Storage as SCP.",
-            "Initiation: one association for the results of one reading, released after the last answer. When the "
+            "Initiation: one association for the results of one reading, released after the last answer. A destination "
+            "that cannot be reached is tried with one association at a time, after waits of up to a minute. When the "
             "node ends, running stores may end first and idle associations are aborted "
             f"({signal.SIGTERM.name} or {signal.SIGINT.name}).",
         ),
@@ -224,7 +246,7 @@ def _storage_user(samples: Samples) -> Section:
                 caption="C-STORE status understood",
                 head=("Status", "Service status", "Behaviour"),
                 rows=(
-                    ("`0x0000`", "Success", "The ledger says delivered."),
+                    ("`0x0000`", "Success", "The ledger says stored; the result is closed by the proof that follows."),
                     ("`0xBxxx`, `0x0001`, `0x0107`, `0x0116`", "Warning", "As success; the status is recorded."),
                     (
                         "any other",
@@ -245,7 +267,7 @@ def _extended() -> Section:
         title="Extended negotiation",
         content=(
             "None is proposed: no SOP class extended negotiation, no asynchronous operations window, no SCP/SCU role "
-            "selection, no user identity. What a peer proposes of these is not answered, and the association goes on "
-            "with the defaults of PS3.7 annex D.",
+            "selection, no user identity. Of what a peer proposes, SCP/SCU role selection is answered for storage "
+            "commitment; the rest is not answered, and the association goes on with the defaults of PS3.7 annex D.",
         ),
     )

@@ -59,10 +59,13 @@ class EmbeddedPacs:
 
 
 @contextmanager
-def running_pacs(folder: Path) -> Iterator[Pacs]:
-    """Run a PACS on free ports of the loopback address; its files and its log go into `folder`."""
+def running_pacs(folder: Path, node: Peer) -> Iterator[Pacs]:
+    """Run a PACS on free ports of the loopback address; its files and its log go into `folder`.
+
+    node: to which it may report storage commitment.
+    """
     if orthanc.program() is not None:
-        with orthanc.running_orthanc(folder, ae_title=AE_TITLE) as pacs:
+        with orthanc.running_orthanc(folder, ae_title=AE_TITLE, modalities=[node]) as pacs:
             yield pacs
     else:
         embedded = EmbeddedPacs(folder / "objects")

@@ -22,7 +22,8 @@ class Outcome:
     """What became of one file.
 
     gate: the view, or why it is not read. score: [0, 1], with `label`; None if it was not read.
-    overlays, reports: how many the PACS has of it. previews: PNG files of the overlays.
+    overlays, reports: how many the PACS has of it. proof: how the node knows that it has them.
+    previews: PNG files of the overlays.
     """
 
     file: Path
@@ -34,6 +35,7 @@ class Outcome:
     failure: str = ""
     overlays: int = 0
     reports: int = 0
+    proof: str = ""
     previews: list[Path] = field(default_factory=list)
 
     @property
@@ -65,7 +67,7 @@ def wait(node: RunningNode, objects: int, tick: Callable[[int], None]) -> dict[s
 def _is_on_its_way(found: Mapping[str, Any]) -> bool:
     if not found["journey"] or (found["reading"] or {}).get("failure"):
         return False
-    return not found["returns"] or any(r["state"] == "waiting" for r in found["returns"])
+    return not found["returns"] or any(r["state"] in ("waiting", "stored") for r in found["returns"])
 
 
 def outcomes(
@@ -99,6 +101,7 @@ def outcomes(
                 failure=reading.get("failure", ""),
                 overlays=counted[SECONDARY_CAPTURE],
                 reports=counted[COMPREHENSIVE_SR] + counted[COMPREHENSIVE_3D_SR],
+                proof=", ".join(sorted({r["proof"] for r in row["returns"] if r["proof"]})),
                 previews=[_preview(ds, previews / f"{number:02}-{file.stem}-overlay.png") for ds in overlays[:1]],
             )
         )

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
@@ -22,11 +22,44 @@ class ReturnState(StrEnum):
     WAITING = "waiting"
     """It will be sent, for the first time or again."""
 
+    STORED = "stored"
+    """The destination answered the C-STORE with success, and has not proved yet that it keeps it."""
+
     DELIVERED = "delivered"
     """The destination has it; `proof` says how we know."""
 
     SET_ASIDE = "set aside"
     """The destination refused it too often; `covid-xnet retry` offers it again."""
+
+
+OPEN_STATES: Final = (ReturnState.WAITING, ReturnState.STORED)
+"""Of a return that still asks for something to be done."""
+
+
+class Proof(StrEnum):
+    """How we know that a destination has a result, strongest first."""
+
+    COMMITMENT = "storage commitment"
+    """It committed itself to keep the object. PS3.4 annex J."""
+
+    QUERY = "C-FIND"
+    """It finds the object among its own."""
+
+    STATUS = "C-STORE status"
+    """It answered the C-STORE with success or a warning."""
+
+
+class CircuitState(StrEnum):
+    """Whether results are sent to a destination."""
+
+    CLOSED = "closed"
+    """All of them."""
+
+    OPEN = "open"
+    """None: it was not there. One return at a time will find out whether it is back."""
+
+    HALF_OPEN = "half-open"
+    """One, which is finding out now."""
 
 
 class Study(Row):
@@ -151,7 +184,67 @@ class ReturnRow(Row):
     attempts: Mapped[int] = mapped_column(default=0)
     refusals: Mapped[int] = mapped_column(default=0)
     """Failures that the destination answered, since the object was first sent or last brought back by an operator."""
+    transaction_uid: Mapped[str] = mapped_column(sa.String(64), default="")
+    """Of the storage commitment that is awaited; empty if none is."""
+    asked_at: Mapped[datetime | None]
+    """When storage commitment was asked for last."""
+    asked: Mapped[int] = mapped_column(default=0)
+    """How often a proof was asked for in vain, since the object was first sent or last brought back."""
+    failure_reason: Mapped[int | None]
+    """Failure Reason (0008,1197) of the last report that it is not committed. PS3.3 C.14.1.1."""
+    turn: Mapped[int] = mapped_column(default=1)
+    """Number of the run of visits that looks after it; a visit of an earlier run ends at once, so that there is one."""
     changed_at: Mapped[datetime]
+
+    def deliver(self, proof: Proof) -> None:
+        """Close it."""
+        self.state, self.proof = ReturnState.DELIVERED, proof
+        self.transaction_uid = self.reason = ""
+        self.failure_reason = None
+        self.changed_at = now()
+
+    def refuse(self, reason: str, *, at_most: int, then: ReturnState = ReturnState.WAITING) -> None:
+        """Count a failure that the destination answered; the object goes to `then`, or is set aside with the reason."""
+        self.reason = reason
+        self.refusals += 1
+        self.transaction_uid = ""
+        self.state = then if self.refusals < at_most else ReturnState.SET_ASIDE
+        self.changed_at = now()
+
+
+class CommitmentRow(Row):
+    """One request for storage commitment. Kept when it is answered, for the answer may come late, or twice."""
+
+    __tablename__ = "commitments"
+
+    transaction_uid: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    journey: Mapped[str] = mapped_column(sa.String(64), index=True)
+    destination: Mapped[str]
+    asked_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+
+
+class CircuitRow(Row):
+    """What the node knows of one destination; all returners share it."""
+
+    __tablename__ = "circuits"
+
+    destination: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(sa.String(16), default=CircuitState.CLOSED)
+    since: Mapped[datetime]
+    failures: Mapped[int] = mapped_column(default=0)
+    """Visits in a row that did not come to their end."""
+    openings: Mapped[int] = mapped_column(default=0)
+    """How often it was opened: names the run of probes that will close it."""
+    last_contact_at: Mapped[datetime | None]
+    """When the destination last answered an object."""
+    last_error: Mapped[str] = mapped_column(default="")
+    last_error_at: Mapped[datetime | None]
+    denied: Mapped[list[str]] = mapped_column(default=list)
+    """Kinds of `Proof` that it did not give when it was asked."""
+    denied_at: Mapped[datetime | None]
+    reports_apart: Mapped[bool] = mapped_column(default=False)
+    """Whether it reports storage commitment on an association of its own; then nobody waits for it on ours."""
 
 
 def now() -> datetime:
@@ -174,6 +267,7 @@ def counts(session: Session) -> dict[str, int]:
         "read": count(ReadingRow.failure == "", of=ReadingRow),
         "failed": count(ReadingRow.failure != "", of=ReadingRow),
         "waiting to be returned": count(ReturnRow.state == ReturnState.WAITING, of=ReturnRow),
+        "stored": count(ReturnRow.state == ReturnState.STORED, of=ReturnRow),
         "returned": count(ReturnRow.state == ReturnState.DELIVERED, of=ReturnRow),
         "set aside": count(ReturnRow.state == ReturnState.SET_ASIDE, of=ReturnRow),
     }
@@ -198,3 +292,24 @@ def latest(session: Session, limit: int | None, *, study: str | None = None) -> 
 def latest_rejected(session: Session, limit: int | None) -> list[RejectedObject]:
     """The C-STORE requests that were answered with a failure last, newest first; all if `limit` is None."""
     return list(session.scalars(sa.select(RejectedObject).order_by(RejectedObject.id.desc()).limit(limit)))
+
+
+def circuits(session: Session) -> dict[str, CircuitRow]:
+    """What is known of each destination that was ever visited."""
+    return {row.destination: row for row in session.scalars(sa.select(CircuitRow).order_by(CircuitRow.destination))}
+
+
+def returns_by_destination(session: Session) -> dict[str, dict[str, int]]:
+    """Destination -> `ReturnState` -> how many results."""
+    found: dict[str, dict[str, int]] = {}
+    query = sa.select(ReturnRow.destination, ReturnRow.state, sa.func.count()).group_by(
+        ReturnRow.destination, ReturnRow.state
+    )
+    for destination, state, number in session.execute(query.order_by(ReturnRow.destination)):
+        found.setdefault(destination, {})[state] = number
+    return found
+
+
+def utc(moment: datetime) -> datetime:
+    """A moment as it comes from the ledger, in UTC: SQLite keeps no time zone."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -20,7 +20,13 @@ class Returned(StrEnum):
     """Of returning the results of a journey to one destination."""
 
     CLOSED = "closed"
-    """Nothing is left to do: each object is delivered or set aside."""
+    """Nothing is left to do: each object is delivered or set aside, or another run of visits looks after it."""
 
     LATER = "later"
-    """The destination was not there or refused; another attempt follows."""
+    """The destination refused, or went away in the middle; another visit follows."""
+
+    AWAITED = "awaited"
+    """The destination has been asked for storage commitment; another visit follows if its report does not come."""
+
+    PARKED = "parked"
+    """The circuit of the destination is open; the visit that closes it sends out all that are parked."""

@@ -13,16 +13,29 @@ from sqlalchemy.orm import Session
 
 from dicom_node.errors import AlreadyRead, OutOfResources
 from dicom_node.faultpoints import Point, reach
+from dicom_node.journey.circuit import circuit_of, next_turn, priority_of
 from dicom_node.journey.database import open_engine
-from dicom_node.journey.ledger import ReadingRow, ReceivedObject, RejectedObject, ReturnRow, ReturnState, Study, now
+from dicom_node.journey.ledger import (
+    CommitmentRow,
+    ReadingRow,
+    ReceivedObject,
+    RejectedObject,
+    ReturnRow,
+    ReturnState,
+    Study,
+    now,
+)
+from dicom_node.journey.proof import apply
 from dicom_node.journey.urgency import Urgency, place_in_queue
-from dicom_node.settings import DuplicatePolicy, Settings
+from dicom_node.returns.commitment import Report
+from dicom_node.settings import DuplicatePolicy, Peer, Settings
 
 APPLICATION: Final = "covid-xnet"
 READING_QUEUE: Final = "reading"
 RETURN_QUEUE: Final = "return"
 READ_WORKFLOW: Final = "read_radiograph"
 RETURN_WORKFLOW: Final = "return_results"
+PROBE_WORKFLOW: Final = "probe_destination"
 KNOWN_UID: Final = "other content under a known SOP Instance UID"
 """Why it was not read; where it is read again, the flag of that reading."""
 OWN_RESULT: Final = "own result"
@@ -88,6 +101,7 @@ class JourneyQueue:
         self.engine = open_engine(settings)
         self._policy = settings.duplicate_policy
         self._advance = timedelta(minutes=settings.stat_advance_minutes)
+        self._return_attempts = settings.return_attempts
         self._client = DBOSClient(
             system_database_engine=self.engine,
             serializer=DBOSPortableJSONSerializer(),
@@ -239,37 +253,58 @@ class JourneyQueue:
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as e:
             raise OutOfResources("The database cannot take the record now.", hint=str(e.__cause__ or e)) from e
 
-    def retry_returns(self, destination: str | None = None) -> int:
-        """Offer what was set aside to its destinations again; returns how many objects."""
+    def record_report(self, report: Report, *, reporter: str, apart: bool) -> bool:
+        """Write down which results a destination has committed, and see to those that it has not.
+
+        reporter: its AE title. apart: on an association of its own. Returns False, and does nothing, if this
+        destination was never asked with this transaction. Raises OutOfResources like `record`.
+        """
+        try:
+            with Session(self.engine) as session, session.begin():
+                commitment = session.get(CommitmentRow, report.transaction_uid)
+                if commitment is None or Peer.parse(commitment.destination).ae_title != reporter:
+                    return False
+                circuit_of(session, commitment.destination).reports_apart = apart
+                if apply(session, report, commitment, at_most=self._return_attempts):
+                    self._set_out(session, commitment.journey, commitment.destination, "report")
+                session.flush()
+                reach(Point.REPORT_WRITTEN)
+            reach(Point.REPORT_RECORDED)
+            return True
+        except (sa.exc.OperationalError, sa.exc.IntegrityError, sa.exc.TimeoutError) as e:
+            raise OutOfResources("The database cannot take the report now.", hint=str(e.__cause__ or e)) from e
+
+    def retry_returns(self, destination: str | None = None, *, only: sa.ColumnElement[bool] | None = None) -> int:
+        """Offer what was set aside to its destinations again; returns how many objects.
+
+        only: of which journeys, a condition on `ReceivedObject`.
+        """
         with Session(self.engine) as session, session.begin():
             rows = session.scalars(
                 sa.select(ReturnRow)
                 .where(ReturnRow.state == ReturnState.SET_ASIDE)
                 .where(sa.true() if destination is None else ReturnRow.destination == destination)
+                .where(sa.true() if only is None else ReturnRow.journey.in_(_journeys(only)))
             ).all()
             for row in rows:
-                row.state, row.refusals, row.changed_at = ReturnState.WAITING, 0, now()
-            priorities = dict(
-                session.execute(
-                    sa.select(ReceivedObject.journey, ReceivedObject.priority).where(
-                        ReceivedObject.journey.in_({row.journey for row in rows})
-                    )
-                ).all()
-            )
+                row.state, row.refusals, row.asked, row.changed_at = ReturnState.WAITING, 0, 0, now()
             for journey, where in {(row.journey, row.destination) for row in rows}:
-                priority = priorities.get(journey, 0)
-                attempt = max(row.attempts for row in rows if (row.journey, row.destination) == (journey, where)) + 1
-                options = return_options(f"{journey}/again/{now():%Y%m%dT%H%M%S.%f}", where, attempt, priority=priority)
-                self._client.enqueue_in_transaction(session, options, journey, where, attempt, priority)
+                self._set_out(session, journey, where, "again")
             return len(rows)
 
-    def retry_readings(self) -> int:
-        """Read again what could not be read; returns how many radiographs."""
+    def _set_out(self, session: Session, journey: str, destination: str, why: str) -> None:
+        turn, priority = next_turn(session, journey, destination), priority_of(session, journey)
+        options = return_options(f"{journey}/{why}/{now():%Y%m%dT%H%M%S.%f}", destination, 1, priority=priority)
+        self._client.enqueue_in_transaction(session, options, journey, destination, 1, priority, turn)
+
+    def retry_readings(self, *, only: sa.ColumnElement[bool] | None = None) -> int:
+        """Read again what could not be read; returns how many radiographs. only: a condition on `ReceivedObject`."""
         with Session(self.engine) as session, session.begin():
             rows = session.execute(
                 sa.select(ReceivedObject, ReadingRow)
                 .join(ReadingRow, ReadingRow.journey == ReceivedObject.journey)
                 .where(ReadingRow.failure != "")
+                .where(sa.true() if only is None else only)
             ).all()
             for received, reading in rows:
                 options = reading_options(reading.journey, received.priority)
@@ -280,6 +315,10 @@ class JourneyQueue:
                 session.delete(reading)
                 self._client.enqueue_in_transaction(session, options, reading.journey, received.priority)
             return len(rows)
+
+
+def _journeys(which: sa.ColumnElement[bool]) -> sa.Select[str | None]:
+    return sa.select(ReceivedObject.journey).where(ReceivedObject.journey.is_not(None), which)
 
 
 def reading_options(journey: str, priority: int) -> EnqueueOptions:
@@ -309,3 +348,17 @@ def return_options(
     if delay_seconds:
         options["delay_seconds"] = delay_seconds
     return options
+
+
+def probe_options(destination: str, opening: int, attempt: int, delay_seconds: float) -> EnqueueOptions:
+    """How one return sets out to find out whether a destination is back; enqueuing the same is enqueuing it once.
+
+    opening: which one of its circuit; attempt: the how manieth since then.
+    """
+    return {
+        "workflow_name": PROBE_WORKFLOW,
+        "queue_name": RETURN_QUEUE,
+        "workflow_id": f"probe/{destination}/{opening}/{attempt}",
+        "queue_partition_key": destination,
+        "delay_seconds": delay_seconds,
+    }

@@ -40,9 +40,14 @@ def read_journeys(settings: Settings, name: str) -> None:
 def return_journeys(settings: Settings, name: str) -> None:
     """Be the returner: give results to the destinations until SIGTERM."""
     from dicom_node.journey.desk import ReturnDesk
+    from dicom_node.journey.queue import JourneyQueue
     from dicom_node.journey.workflow import register_returns
 
-    engine = open_engine(settings)
-    register_returns(ReturnDesk(settings, engine), retry_seconds=settings.retry_seconds)
-    with working_on(RETURN_QUEUE, name=name, settings=settings, engine=engine):
+    queue = JourneyQueue(settings)
+    register_returns(
+        ReturnDesk(settings, queue),
+        retry_seconds=settings.retry_seconds,
+        commitment_timeout=settings.commitment_timeout,
+    )
+    with working_on(RETURN_QUEUE, name=name, settings=settings, engine=queue.engine):
         wait_for_the_end()

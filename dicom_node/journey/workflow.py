@@ -1,20 +1,28 @@
 """The durable journey of one radiograph. The only file that knows the order of the steps.
 
-    read   spool -> decode -> networks -> Secondary Capture + SR on disk -> ledger      (a worker, queue "reading")
-    return results -> C-STORE to one destination -> ledger                              (the returner, queue "return")
+    read    spool -> decode -> networks -> Secondary Capture + SR on disk -> ledger      (a worker, queue "reading")
+    return  C-STORE to one destination -> ledger -> proof that it has them -> ledger     (the returner, queue "return")
+    probe   one return finds out whether a destination is back -> all the others set out (the returner, queue "return")
 
 Each step is recorded when it ends, and may run twice if a process dies before that: steps are idempotent,
 and the UIDs of results derive from the journey, so nothing can appear twice. What is STAT goes first in both queues;
 `priority` is 0 in journeys that began before there were any.
 """
 
+import random
 from typing import TYPE_CHECKING, Final
 
 from dbos import DBOS
 
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.outcome import Outcome, Returned
-from dicom_node.journey.queue import READ_WORKFLOW, RETURN_WORKFLOW, return_options
+from dicom_node.journey.queue import (
+    PROBE_WORKFLOW,
+    READ_WORKFLOW,
+    RETURN_WORKFLOW,
+    probe_options,
+    return_options,
+)
 
 if TYPE_CHECKING:  # a worker never sends, and the returner carries no networks
     from dicom_node.journey.desk import ReturnDesk
@@ -24,8 +32,11 @@ LONGEST_WAIT: Final = 60.0
 
 
 def wait_after(attempt: int, first_wait: float) -> float:
-    """Seconds until the next attempt: doubles each time up to a minute."""
-    return float(min(first_wait * 2.0 ** min(attempt - 1, 10), LONGEST_WAIT))
+    """Seconds until the next attempt: doubles each time up to a minute.
+
+    Between half of that and all of it, by chance, so that those who failed together do not come back together.
+    """
+    return float(min(first_wait * 2.0 ** min(attempt - 1, 10), LONGEST_WAIT)) * random.uniform(0.5, 1.0)
 
 
 def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
@@ -48,18 +59,39 @@ def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
         return outcome
 
 
-def register_returns(desk: "ReturnDesk", *, retry_seconds: float) -> None:
+def register_returns(desk: "ReturnDesk", *, retry_seconds: float, commitment_timeout: float) -> None:
     """Teach this process the second half of the journey."""
 
     @DBOS.workflow(name=RETURN_WORKFLOW, max_recovery_attempts=None)
-    def return_results(journey: str, destination: str, attempt: int, priority: int = 0) -> str:
-        outcome = Returned(DBOS.run_step({"name": "return"}, desk.return_results, journey, destination))
-        if outcome is Returned.LATER:
+    def return_results(journey: str, destination: str, attempt: int, priority: int = 0, turn: int = 1) -> str:
+        outcome = Returned(DBOS.run_step({"name": "return"}, desk.return_results, journey, destination, turn))
+        if outcome is Returned.PARKED:
+            opening = DBOS.run_step({"name": "opening"}, desk.opening, destination)
+            reach(Point.RETURN_PARKED)
+            if opening is not None:  # else it was closed meanwhile, and who did it has sent these out, too
+                send_probe(destination, opening, 1)
+        elif outcome is not Returned.CLOSED:
             reach(Point.RETURN_POSTPONED)
             # A new run instead of a sleep in this one: whoever waits keeps no slot of the queue.
-            options = return_options(
-                journey, destination, attempt + 1, priority=priority, delay_seconds=wait_after(attempt, retry_seconds)
-            )
+            wait = commitment_timeout if outcome is Returned.AWAITED else wait_after(attempt, retry_seconds)
+            options = return_options(journey, destination, attempt + 1, priority=priority, delay_seconds=wait)
             options["workflow_id"] = f"{str(DBOS.workflow_id).rpartition('/')[0]}/{attempt + 1}"
-            DBOS.enqueue_workflow_with_options(options, journey, destination, attempt + 1, priority)
+            DBOS.enqueue_workflow_with_options(options, journey, destination, attempt + 1, priority, turn)
         return outcome
+
+    @DBOS.workflow(name=PROBE_WORKFLOW, max_recovery_attempts=None)
+    def probe_destination(destination: str, opening: int, attempt: int) -> bool:
+        back: bool = DBOS.run_step({"name": "probe"}, desk.probe, destination, opening)
+        if not back:
+            send_probe(destination, opening, attempt + 1)
+        else:
+            reach(Point.CIRCUIT_CLOSED)
+            for journey, priority, turn in DBOS.run_step({"name": "release"}, desk.release, destination, opening):
+                options = return_options(f"{journey}/released/{opening}", destination, turn, priority=priority)
+                DBOS.enqueue_workflow_with_options(options, journey, destination, 1, priority, turn)
+        return back
+
+    def send_probe(destination: str, opening: int, attempt: int) -> None:
+        # Whoever finds the circuit open sends it: the first time is the only one that counts.
+        options = probe_options(destination, opening, attempt, wait_after(attempt, retry_seconds))
+        DBOS.enqueue_workflow_with_options(options, destination, opening, attempt)

@@ -4,6 +4,8 @@ import errno
 import signal
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,9 +20,13 @@ from dicom_node.logs import log
 from dicom_node.reception.adoption import Adoption
 from dicom_node.reception.provider import MAXIMUM_PDU, request_handler
 from dicom_node.reception.receiver import Receiver
+from dicom_node.returns.commitment import answer_report
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
-from dicom_node.wire import ACCEPTED
+from dicom_node.wire import ACCEPTED, PLAIN, STORAGE_COMMITMENT
+
+_UNRECOGNISED_OPERATION: Final = 0x0211
+"""PS3.7 C.4.2."""
 
 _BIND_SECONDS: Final = 5.0
 """How long the kernel may need to take the port from a listener that was killed."""
@@ -39,13 +45,17 @@ class Listener:
         entity = AE(ae_title=settings.ae_title)
         for sop_class, syntaxes in ACCEPTED.items():
             entity.add_supported_context(sop_class, list(syntaxes))
+        # Only to hear the reports of storage commitment: a peer takes the role of the SCP, or leaves the roles open.
+        entity.add_supported_context(STORAGE_COMMITMENT, list(PLAIN), scu_role=False, scp_role=True)
         entity.require_called_aet = True
-        entity.require_calling_aet = list(settings.calling_aes)
+        entity.require_calling_aet = list(known_titles(settings))
         entity.maximum_associations = settings.maximum_associations
         entity.maximum_pdu_size = MAXIMUM_PDU
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = settings.network_timeout
         handlers = [
             (evt.EVT_C_STORE, Receiver(settings, queue, spool).store),
+            (evt.EVT_N_EVENT_REPORT, _report_to(queue)),
+            (evt.EVT_N_ACTION, lambda _: (_UNRECOGNISED_OPERATION, None)),  # the node commits itself to nothing
             (evt.EVT_CONN_CLOSE, _forget_arrival),
             (evt.EVT_REJECTED, _log_rejection),
         ]
@@ -119,6 +129,20 @@ def _bind(entity: AE, settings: Settings, **options: Any) -> ThreadedAssociation
                     f"{settings.host}:{settings.port} cannot be bound: {e.strerror}.", hint="Check host and port."
                 ) from e
             time.sleep(0.05)
+
+
+def known_titles(settings: Settings) -> tuple[str, ...]:
+    """The AE titles that may call; empty: all. Destinations report storage commitment, so they belong to them."""
+    destinations = (destination.peer.ae_title for destination in settings.destinations)
+    return tuple(dict.fromkeys((*settings.calling_aes, *destinations))) if settings.calling_aes else ()
+
+
+def _report_to(queue: JourneyQueue) -> Callable[[Event], tuple[int, None]]:
+    def report(event: Event) -> tuple[int, None]:
+        reporter = event.assoc.requestor.ae_title
+        return answer_report(event, partial(queue.record_report, reporter=reporter, apart=True), reporter=reporter)
+
+    return report
 
 
 def _hang_up(association: Association) -> None:

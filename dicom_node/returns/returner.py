@@ -1,22 +1,23 @@
 """Give objects to a peer by C-STORE."""
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from pydicom import Dataset, dcmread
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom import Dataset
+from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import code_to_category
 
-from dicom_node.errors import PeerUnreachable
-from dicom_node.faultpoints import Point, reach
+from dicom_node.errors import NoContextAccepted, PeerUnreachable
+from dicom_node.returns.commitment import REQUEST, request
+from dicom_node.returns.query import finds
 from dicom_node.settings import Peer
+from dicom_node.wire import PLAIN, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 
 PDU_LENGTH: Final = 131_072
 MAXIMUM_CONTEXTS: Final = 128
@@ -43,11 +44,19 @@ class Answer:
         return f"status 0x{self.status:04X}{': ' if self.comment else ''}{self.comment}"
 
 
-def associate(peer: Peer, contexts: Sequence[PresentationContext], *, calling_ae: str, timeout: float) -> Association:
+def associate(
+    peer: Peer,
+    contexts: Sequence[PresentationContext],
+    *,
+    calling_ae: str,
+    timeout: float,
+    on_report: Callable[[evt.Event], tuple[int, None]] | None = None,
+) -> Association:
     """Open an association.
 
-    timeout: seconds to wait for connection and answers.
-    Raises PeerUnreachable if there is none, with what the peer or the network said.
+    timeout: seconds to wait for connection and answers. on_report: answers an N-EVENT-REPORT that comes on it.
+    Raises PeerUnreachable if there is none, with what the peer or the network said; it is a NoContextAccepted if the
+    peer is there, but takes nothing of what was proposed.
     """
     ae = AE(ae_title=calling_ae)
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout
@@ -57,7 +66,10 @@ def associate(peer: Peer, contexts: Sequence[PresentationContext], *, calling_ae
         contexts=list(contexts),
         ae_title=peer.ae_title,
         max_pdu=PDU_LENGTH,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
+        evt_handlers=[
+            (evt.EVT_CONN_OPEN, _send_at_once),
+            *([(evt.EVT_N_EVENT_REPORT, on_report)] if on_report else []),
+        ],
     )
     if association.is_established:
         return association
@@ -65,38 +77,56 @@ def associate(peer: Peer, contexts: Sequence[PresentationContext], *, calling_ae
     if association.is_rejected and answer is not None:
         why = f"rejected the association: {answer.reason_str}"
     elif answer is not None:
-        why = "accepts none of our presentation contexts"
+        raise NoContextAccepted(f"{peer} accepts none of our presentation contexts.")
     else:
         why = "does not answer"
     raise PeerUnreachable(f"{peer} {why}.")
 
 
 def _send_at_once(event: evt.Event) -> None:
+    connection = event.assoc.dul.socket.socket
     # Nagle's algorithm would hold back each small message for 40 ms and more.
-    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # A peer that stops reading in the middle of an object must not hold a thread for ever.
+    connection.settimeout(event.assoc.network_timeout)
 
 
 class Sender:
     """One association on which objects go to a peer; a context manager."""
 
-    def __init__(self, peer: Peer, kinds: Iterable[tuple[UID, UID]], *, calling_ae: str, timeout: float) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        kinds: Iterable[tuple[UID, UID]],
+        *,
+        calling_ae: str,
+        timeout: float,
+        services: Iterable[UID] = (),
+        on_report: Callable[[evt.Event], tuple[int, None]] | None = None,
+    ) -> None:
         """Prepare to send objects of `kinds`, pairs of SOP class and transfer syntax, at most 128 of them.
 
+        services: other SOP classes to propose. on_report: answers an N-EVENT-REPORT that comes meanwhile.
         `contexts` is then what will be proposed to the peer.
         """
         self._peer = peer
         self._calling_ae = calling_ae
         self._timeout = timeout
+        self._on_report = on_report
         # What is not compressed can be sent in either form; what is compressed needs a context of its own.
-        offers = {
-            (sop_class, (syntax,) if syntax.is_compressed else (ExplicitVRLittleEndian, ImplicitVRLittleEndian))
-            for sop_class, syntax in kinds
-        }
+        offers = {(sop_class, (syntax,) if syntax.is_compressed else PLAIN) for sop_class, syntax in kinds}
+        offers |= {(service, PLAIN) for service in services}
         self.contexts = [build_context(sop_class, list(syntaxes)) for sop_class, syntaxes in sorted(offers)]
 
     def __enter__(self) -> Self:
         """Raises PeerUnreachable."""
-        self._association = associate(self._peer, self.contexts, calling_ae=self._calling_ae, timeout=self._timeout)
+        self._association = associate(
+            self._peer,
+            self.contexts,
+            calling_ae=self._calling_ae,
+            timeout=self._timeout,
+            on_report=self._on_report,
+        )
         return self
 
     def __exit__(
@@ -115,26 +145,36 @@ class Sender:
             return Answer(status=None)
         except RuntimeError:  # the association ended before this object
             response = Dataset()
+        return self._answer(response)
+
+    def accepts(self, service: UID) -> bool:
+        """Whether the peer takes requests of this SOP class."""
+        return any(context.abstract_syntax == service for context in self._association.accepted_contexts)
+
+    def ask_for_commitment(self, transaction_uid: str, objects: Iterable[tuple[str, str]]) -> Answer:
+        """Ask the peer to keep `objects`, pairs of SOP class and SOP instance UID; its report comes later.
+
+        Raises PeerUnreachable if it went away before it answered.
+        """
+        try:
+            response, _ = self._association.send_n_action(
+                request(transaction_uid, objects), REQUEST, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
+            )
+        except RuntimeError:  # the association ended before
+            response = Dataset()
+        return self._answer(response)
+
+    def finds(self, header: Dataset) -> bool | None:
+        """Whether the peer finds an object of these UIDs; None if it answers with a failure.
+
+        Raises PeerUnreachable if it went away before it answered.
+        """
+        try:
+            return finds(self._association, header)
+        except (RuntimeError, ConnectionError):  # the association ended before, or meanwhile
+            raise PeerUnreachable(f"{self._peer} went away before it answered.") from None
+
+    def _answer(self, response: Dataset) -> Answer:
         if "Status" not in response:  # time-out or abort: the peer may or may not have it
             raise PeerUnreachable(f"{self._peer} went away before it answered.")
         return Answer(status=response.Status, comment=str(response.get("ErrorComment", "")))
-
-
-def return_to(peer: Peer, objects: Sequence[Path], *, calling_ae: str, timeout: float) -> list[Answer]:
-    """Store `objects` (DICOM files) at `peer` in their order, on one association.
-
-    Returns an answer for each object that the peer answered; fewer than `objects` if it went away in between.
-    Raises PeerUnreachable if there was no association at all.
-    """
-    datasets = [dcmread(path) for path in objects]
-    answers: list[Answer] = []
-    kinds = {(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID) for ds in datasets}
-    with Sender(peer, kinds, calling_ae=calling_ae, timeout=timeout) as sender:
-        reach(Point.ASSOCIATED)
-        for ds in datasets:
-            try:
-                answers.append(sender.send(ds))
-                reach(Point.RESULT_SENT)
-            except PeerUnreachable:
-                break
-    return answers

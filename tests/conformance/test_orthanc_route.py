@@ -18,7 +18,7 @@ from dicom_node.journey.database import prepare
 from dicom_node.journey.ledger import latest, latest_rejected
 from dicom_node.journey.queue import JourneyQueue
 from dicom_node.reception.listener import Listener
-from dicom_node.returns.returner import return_to
+from dicom_node.returns.sending import send_files
 from dicom_node.settings import Peer, Settings
 from dicom_node.spool import Spool
 from dicom_node.wire import NODE_MODEL_NAME, SECONDARY_CAPTURE
@@ -60,8 +60,8 @@ class Place:
         for dataset in objects:
             files.append(self.folder / f"{dataset.SOPInstanceUID}.dcm")
             dcmwrite(files[-1], dataset, enforce_file_format=True)
-        answers = return_to(orthanc.peer, files, calling_ae=calling_ae, timeout=10)
-        assert [answer.status for answer in answers] == [0] * len(objects)
+        sent = send_files(orthanc.peer, files, calling_ae=calling_ae, timeout=10, maximum_pixels=10**8)
+        assert [each.problem for each in sent] == [""] * len(objects)
 
     def received(self) -> dict[str, int]:
         """SOP Instance UID of what the node has -> how often it came."""

@@ -13,10 +13,10 @@ from pynetdicom.sop_class import CTImageStorage, Verification
 from dicom_node.conformance.samples import make_samples
 from dicom_node.journey.database import prepare
 from dicom_node.journey.queue import JourneyQueue
+from dicom_node.journey.visit import PROOFS_ASKED_FOR
 from dicom_node.reception.listener import Listener
-from dicom_node.results.compose import save
-from dicom_node.returns.returner import return_to
-from dicom_node.settings import Peer, Settings
+from dicom_node.returns.returner import Sender
+from dicom_node.settings import Commitment, Peer, Settings
 from dicom_node.spool import Spool
 from dicom_node.wire import COMPUTED_RADIOGRAPHY
 
@@ -112,7 +112,7 @@ def test_the_policies_of_the_listener_are_those_in_its_answer(listens: Peer) -> 
     association.release()
 
 
-def test_what_the_node_proposes_to_a_destination_is_what_the_statement_says(tmp_path: Path) -> None:
+def test_what_the_node_proposes_to_a_destination_is_what_the_statement_says() -> None:
     (contexts,) = tables("Presentation contexts proposed")
     claimed = {(row[1], tuple(re.findall(r"(1\.2\.[\d.]+)(?=`| )", row[2]))) for row in contexts[1:]}
     proposals: list[tuple[str, tuple[str, ...]]] = []
@@ -133,15 +133,17 @@ def test_what_the_node_proposes_to_a_destination_is_what_the_statement_says(tmp_
         ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_REQUESTED, note), (evt.EVT_C_STORE, lambda _: 0x0000)]
     )
     assert server is not None
-    objects = []
-    for number, sample in enumerate(make_samples().all):
-        for kind, result in sample.results.items():
-            objects.append(tmp_path / f"{kind}-{number}.dcm")
-            save(result, objects[-1])
+    objects = [result for sample in make_samples().all for result in sample.results.values()]
+    kinds = [(result.SOPClassUID, result.file_meta.TransferSyntaxUID) for result in objects]
     try:
-        answers = return_to(
-            Peer("PACS", "127.0.0.1", server.server_address[1]), objects, calling_ae="COVIDXNET", timeout=10
-        )
+        with Sender(
+            Peer("PACS", "127.0.0.1", server.server_address[1]),
+            kinds,
+            calling_ae="COVIDXNET",
+            timeout=10,
+            services=PROOFS_ASKED_FOR[Commitment.AUTO],
+        ) as sender:
+            answers = [sender.send(result) for result in objects]
     finally:
         server.shutdown()
     assert [answer.status for answer in answers] == [0x0000] * len(objects)

@@ -42,10 +42,13 @@ OBJECT_KEYS = [
     "detail", "view", "evidence", "flags", "urgency", "urgency_evidence", "journey", "reading", "returns",
 ]  # fmt: skip
 READING_KEYS = ["read_at", "failure", "score", "verdict", "model", "milliseconds", "stages"]
-RETURN_KEYS = ["destination", "kind", "sop_instance_uid", "state", "status", "proof", "reason", "attempts"]
+RETURN_KEYS = [
+    "destination", "kind", "sop_instance_uid", "state", "status", "proof", "reason", "failure_reason", "attempts",
+    "changed_at",
+]  # fmt: skip
 COUNTS = [
-    "received", "not read", "rejected", "waiting to be read", "read", "failed", "waiting to be returned", "returned",
-    "set aside",
+    "received", "not read", "rejected", "waiting to be read", "read", "failed", "waiting to be returned", "stored",
+    "returned", "set aside",
 ]  # fmt: skip
 
 
@@ -132,9 +135,9 @@ def queued(settings: Settings) -> set[str]:
 
 def test_an_empty_node_says_so(settings: Settings) -> None:
     said = status()
-    assert list(said) == ["counts", "objects", "rejected"]
+    assert list(said) == ["counts", "destinations", "objects", "rejected"]
     assert said["counts"] == dict.fromkeys(COUNTS, 0)
-    assert said["objects"] == said["rejected"] == []
+    assert said["destinations"] == said["objects"] == said["rejected"] == []
     assert "received 0" in run("status").stdout
 
 
@@ -149,7 +152,7 @@ def test_status_counts_where_the_objects_stand(settings: Settings) -> None:
     fill(settings)
     assert status()["counts"] == {
         "received": 4, "not read": 1, "rejected": 1, "waiting to be read": 1, "read": 1, "failed": 1,
-        "waiting to be returned": 1, "returned": 1, "set aside": 2,
+        "waiting to be returned": 1, "stored": 0, "returned": 1, "set aside": 2,
     }  # fmt: skip
 
 
@@ -229,9 +232,9 @@ def test_what_was_set_aside_is_queued_again_for_one_destination_or_for_all(setti
     assert run("retry", "--destination", "NOBODY@h:104").output == "0 results will be returned again.\n"
     assert queued(settings) == before
     assert run("retry", "--destination", "PACS@h:104").output == "1 results will be returned again.\n"
-    assert returned() == {"PACS@h:104/11"}
+    assert returned() == {"PACS@h:104/1"}
     assert run("retry").output == "1 results will be returned again.\n"
-    assert returned() == {"PACS@h:104/11", "OTHER@h:104/11"}
+    assert returned() == {"PACS@h:104/1", "OTHER@h:104/1"}
     assert run("retry").output == "0 results will be returned again.\n"
     assert status()["counts"]["set aside"] == 0
     assert status()["counts"]["waiting to be returned"] == 3

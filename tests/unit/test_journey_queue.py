@@ -234,7 +234,7 @@ def test_what_was_set_aside_is_offered_again_once(queue: JourneyQueue) -> None:
     again = [name for name, where in journeys(queue) if where == "return"]
     assert len(again) == 1
     assert again[0].startswith(f"{journey}/again/")
-    assert again[0].endswith("/PACS@h:104/11")
+    assert again[0].endswith("/PACS@h:104/1")
 
 
 def test_a_failed_reading_is_read_again_each_time_it_is_asked_for(queue: JourneyQueue) -> None:
