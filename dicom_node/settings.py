@@ -101,6 +101,14 @@ class ReportClass(StrEnum):
     COMPREHENSIVE = "comprehensive"
 
 
+class Compression(StrEnum):
+    """Lossless encodings of an overlay on the wire."""
+
+    JPEG_LS = "jpeg-ls"
+    JPEG_2000 = "jpeg-2000"
+    RLE = "rle"
+
+
 class TextEncoding(StrEnum):
     """Character set of the results."""
 
@@ -167,10 +175,15 @@ class Destination(ResultChoice):
         description='What closes a return: "auto": storage commitment, else C-FIND, else the C-STORE status, whichever '
         'is the strongest that the destination offers; "required": storage commitment alone; "off": C-STORE status.',
     )
+    overlay_compression: tuple[Compression, ...] = Field(
+        default=(),
+        description='Lossless encodings that the overlay is offered in, the best first: some of "jpeg-ls", '
+        '"jpeg-2000", "rle". Empty, or none of them taken: uncompressed.',
+    )
 
     @property
     def choice(self) -> ResultChoice:
-        """What it gets; equal for destinations that get the same objects."""
+        """What it gets; equal for destinations that get the same objects, whatever they are encoded in."""
         return ResultChoice.model_validate(self.model_dump(include=set(ResultChoice.model_fields)))
 
     @property
@@ -348,6 +361,11 @@ class Settings(BaseSettings):
         if len({destination.peer for destination in destinations}) != len(destinations):
             raise ValueError("names a destination twice")
         return destinations
+
+    def compression_of(self, destination: str) -> tuple[Compression, ...]:
+        """What overlays are offered in to `destination`; none to one that is in the settings no more."""
+        known = (other for other in self.destinations if str(other.peer) == destination)
+        return next((other.overlay_compression for other in known), ())
 
     def commitment_of(self, peer: str) -> Commitment:
         """What closes a return to `peer`; results may still be on their way to one that is no destination any more."""

@@ -24,6 +24,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from dicom_node import __version__
+
 VERIFICATION: Final = UID("1.2.840.10008.1.1")
 COMPUTED_RADIOGRAPHY: Final = UID("1.2.840.10008.5.1.4.1.1.1")
 DIGITAL_XRAY_FOR_PRESENTATION: Final = UID("1.2.840.10008.5.1.4.1.1.1.1")
@@ -80,16 +82,27 @@ TRANSFER_SYNTAXES: Final = (
 
 PLAIN: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """Transfer syntaxes for what holds no pixels: storage commitment and queries."""
+OVERLAY_COMPRESSION: Final[Mapping[str, UID]] = {
+    "jpeg-ls": JPEGLSLossless,
+    "jpeg-2000": JPEG2000Lossless,
+    "rle": RLELossless,
+}
+"""Transfer syntaxes that an overlay can be offered in, all lossless, by the words of the settings."""
 
 ACCEPTED: Final[Mapping[UID, tuple[UID, ...]]] = {
     VERIFICATION: UNCOMPRESSED,
     **dict.fromkeys(RADIOGRAPHS, TRANSFER_SYNTAXES),
     **dict.fromkeys(RESULTS, UNCOMPRESSED),
+    SECONDARY_CAPTURE: (*UNCOMPRESSED, *OVERLAY_COMPRESSION.values()),
 }
 """The presentation contexts that the listener accepts: SOP class -> transfer syntaxes."""
 
 NODE_MODEL_NAME: Final = "COVID-XNet node"
 """ManufacturerModelName of what the node makes, also in ContributingEquipmentSequence: how it knows its own."""
+
+IMPLEMENTATION_CLASS_UID: Final = UID("2.25.34611493570622049626149772463477300093")
+IMPLEMENTATION_VERSION_NAME: Final = f"COVIDXNET_{__version__}"[:16]
+"""What names this software in associations and in file meta information. PS3.7 D.3.3.2: at most 16 characters."""
 
 
 class StoreStatus(IntEnum):

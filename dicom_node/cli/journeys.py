@@ -113,6 +113,7 @@ def _object(row: "ReceivedObject") -> dict[str, Any]:
             "model": f"{reading.model_name} {reading.model_version}".strip(),
             "milliseconds": reading.milliseconds,
             "stages": reading.stages,
+            "repairs": reading.repairs,
         },
         "returns": [
             {
@@ -121,6 +122,7 @@ def _object(row: "ReceivedObject") -> dict[str, Any]:
                 "sop_instance_uid": r.sop_instance_uid,
                 "state": r.state,
                 "status": r.status,
+                "transfer_syntax_uid": r.transfer_syntax_uid,
                 "proof": r.proof,
                 "reason": r.reason,
                 "failure_reason": r.failure_reason,
@@ -163,6 +165,8 @@ def _table(objects: list[dict[str, Any]]) -> "Table":
             said = Text(reading["failure"], "red")
         else:
             said = Text(f"{reading['score']:.3f} {reading['verdict']}")
+        for repair in reading["repairs"] if reading else ():
+            said.append(f"\n{repair}", "yellow")
         returned = "\n".join(
             f"{r['kind']} {r['state']}{': ' if r['reason'] or r['proof'] else ''}{r['reason'] or r['proof']}"
             for r in o["returns"]

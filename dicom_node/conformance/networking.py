@@ -4,7 +4,6 @@ import signal
 from typing import Final
 
 from pydicom.uid import UID
-from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 
 from dicom_node.conformance.commitment import query, storage_commitment
 from dicom_node.conformance.document import Section, Table
@@ -14,7 +13,15 @@ from dicom_node.reception.intake import Reason
 from dicom_node.reception.provider import MAXIMUM_PDU
 from dicom_node.returns.returner import PDU_LENGTH, Sender
 from dicom_node.settings import BY_DEFAULT, Commitment, Peer, Settings
-from dicom_node.wire import ACCEPTED, RADIOGRAPHS, VERIFICATION, StoreStatus
+from dicom_node.wire import (
+    ACCEPTED,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    OVERLAY_COMPRESSION,
+    RADIOGRAPHS,
+    VERIFICATION,
+    StoreStatus,
+)
 
 CONTEXT_HEAD: Final = ("SOP class", "UID", "Transfer syntaxes", "Role", "Extended negotiation")
 
@@ -47,11 +54,20 @@ _SENT: Final = {
 
 
 def proposed(samples: Samples) -> tuple[tuple[UID, tuple[UID, ...]], ...]:
-    """The presentation contexts that the node proposes to a destination: SOP class and transfer syntaxes of each."""
+    """The presentation contexts that the node proposes to a destination: SOP class and transfer syntaxes of each.
+
+    Those of compressed overlays are among them, which only a destination with `overlay_compression` is offered.
+    """
     objects = (result for sample in samples.all for result in sample.results.values())
     kinds = {(result.SOPClassUID, result.file_meta.TransferSyntaxUID) for result in objects}
-    services = PROOFS_ASKED_FOR[Commitment.AUTO]
-    sender = Sender(Peer("PACS", "localhost", 104), kinds, calling_ae="COVIDXNET", timeout=1, services=services)
+    sender = Sender(
+        Peer("PACS", "localhost", 104),
+        kinds,
+        calling_ae="COVIDXNET",
+        timeout=1,
+        services=PROOFS_ASKED_FOR[Commitment.AUTO],
+        compression=tuple(OVERLAY_COMPRESSION.values()),
+    )
     return tuple((c.abstract_syntax, tuple(c.transfer_syntax)) for c in sender.contexts)
 
 
@@ -145,12 +161,8 @@ def _associations() -> Section:
             f"`network_timeout`, {fields['network_timeout'].default:g} by default",
             f"`network_timeout`, {fields['network_timeout'].default:g} by default",
         ),
-        ("Implementation class UID", f"`{PYNETDICOM_IMPLEMENTATION_UID}`", f"`{PYNETDICOM_IMPLEMENTATION_UID}`"),
-        (
-            "Implementation version name",
-            f"`{PYNETDICOM_IMPLEMENTATION_VERSION}`",
-            f"`{PYNETDICOM_IMPLEMENTATION_VERSION}`",
-        ),
+        ("Implementation class UID", f"`{IMPLEMENTATION_CLASS_UID}`", f"`{IMPLEMENTATION_CLASS_UID}`"),
+        ("Implementation version name", f"`{IMPLEMENTATION_VERSION_NAME}`", f"`{IMPLEMENTATION_VERSION_NAME}`"),
     )
     return Section(
         title="Association policies",
@@ -241,6 +253,9 @@ def _storage_user(samples: Samples) -> Section:
         title="Storage as SCU",
         content=(
             Table(caption="Presentation contexts proposed", head=CONTEXT_HEAD, rows=rows),
+            "A context with a compressed transfer syntax is proposed only to a destination whose `overlay_compression` "
+            "names it. An overlay goes in the first of these that the destination accepts, else uncompressed; its SOP "
+            "Instance UID and its pixels are the same in each.",
             "`covid-xnet send` proposes one context for each SOP class and transfer syntax of the files it is given.",
             Table(
                 caption="C-STORE status understood",

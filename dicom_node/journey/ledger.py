@@ -158,6 +158,8 @@ class ReadingRow(Row):
     model_digest: Mapped[str] = mapped_column(default="")
     milliseconds: Mapped[float | None]
     stages: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    repairs: Mapped[list[str]] = mapped_column(default=list)
+    """What the results do not say as the radiograph said it, for the standard does not allow that."""
 
 
 class ReturnRow(Row):
@@ -177,6 +179,8 @@ class ReturnRow(Row):
     state: Mapped[str] = mapped_column(sa.String(16), default=ReturnState.WAITING, index=True)
     status: Mapped[int | None]
     """C-STORE status in the peer's last answer."""
+    transfer_syntax_uid: Mapped[str] = mapped_column(sa.String(64), default="")
+    """In which the object went when the peer answered last."""
     proof: Mapped[str] = mapped_column(default="")
     """How we know that it was delivered."""
     reason: Mapped[str] = mapped_column(default="")

@@ -151,6 +151,7 @@ class Reader:
                     model_digest=reading.model.digest,
                     milliseconds=reading.milliseconds,
                     stages=dict(reading.stages),
+                    repairs=_repairs(made),
                 )
             )
             session.flush()
@@ -183,7 +184,7 @@ class Reader:
         try:
             made = self._report_failure(journey, reason, failed_at) if self._settings.report_failures else {}
             with Session(self._engine) as session, session.begin():
-                session.merge(ReadingRow(journey=journey, read_at=failed_at, failure=reason))
+                session.merge(ReadingRow(journey=journey, read_at=failed_at, failure=reason, repairs=_repairs(made)))
                 session.flush()
                 self._send_out(session, journey, made, failed_at)
         except (OSError, sa.exc.OperationalError) as e:
@@ -235,3 +236,8 @@ class Reader:
                 )
         except sa.exc.OperationalError:
             log.warning("the ledger cannot be written", journey=journey)
+
+
+def _repairs(made: Mapping[ResultChoice, Results]) -> list[str]:
+    """What was repaired in the results of one radiograph, whatever their form."""
+    return list(dict.fromkeys(repair for results in made.values() for repair in results.repairs))

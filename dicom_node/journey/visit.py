@@ -25,7 +25,7 @@ from dicom_node.results.shelf import ResultShelf
 from dicom_node.returns.commitment import answer_report
 from dicom_node.returns.returner import Answer, Sender
 from dicom_node.settings import Commitment, Peer, Settings
-from dicom_node.wire import STORAGE_COMMITMENT, STUDY_ROOT_FIND, CommitmentFailure
+from dicom_node.wire import OVERLAY_COMPRESSION, STORAGE_COMMITMENT, STUDY_ROOT_FIND, CommitmentFailure
 
 REQUESTS_AT_MOST: Final = 3
 """Times that storage commitment is asked for without an answer, before a weaker proof is taken."""
@@ -118,6 +118,7 @@ class Visit:
             kinds | {(UID(row.sop_class_uid), ExplicitVRLittleEndian) for row in rows},
             calling_ae=self._settings.ae_title,
             timeout=self._settings.network_timeout,
+            compression=[OVERLAY_COMPRESSION[name] for name in self._settings.compression_of(self._destination)],
             services=PROOFS_ASKED_FOR[self._commitment],
             on_report=on_report,
         )
@@ -138,6 +139,7 @@ class Visit:
     def _judge(self, row: ReturnRow, *, answer: Answer) -> None:
         row.attempts += 1
         row.status = answer.status
+        row.transfer_syntax_uid = answer.transfer_syntax or ""
         if answer.delivered:
             row.state, row.reason, row.changed_at = ReturnState.STORED, "", now()
         else:
@@ -289,6 +291,7 @@ class Visit:
                 destination=self._destination,
                 kind=row.kind,
                 status=None if row.status is None else f"0x{row.status:04X}",
+                transfer_syntax=row.transfer_syntax_uid,
                 proof=row.proof,
                 reason=row.reason,
                 attempt=row.attempts,

@@ -23,7 +23,13 @@ from dicom_node.reception.receiver import Receiver
 from dicom_node.returns.commitment import answer_report
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
-from dicom_node.wire import ACCEPTED, PLAIN, STORAGE_COMMITMENT
+from dicom_node.wire import (
+    ACCEPTED,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    PLAIN,
+    STORAGE_COMMITMENT,
+)
 
 _UNRECOGNISED_OPERATION: Final = 0x0211
 """PS3.7 C.4.2."""
@@ -43,6 +49,8 @@ class Listener:
     def __init__(self, settings: Settings, queue: JourneyQueue, spool: Spool) -> None:
         """Bind the port; raises ConfigurationError if that cannot be done."""
         entity = AE(ae_title=settings.ae_title)
+        entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         for sop_class, syntaxes in ACCEPTED.items():
             entity.add_supported_context(sop_class, list(syntaxes))
         # Only to hear the reports of storage commitment: a peer takes the role of the SCP, or leaves the roles open.

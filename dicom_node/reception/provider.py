@@ -26,6 +26,7 @@ from dicom_node.logs import log
 from dicom_node.reception.header import is_uid
 from dicom_node.settings import parse_ae_title
 from dicom_node.spool import Spool, Temporary
+from dicom_node.wire import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 MAXIMUM_PDU: Final = 131_072
 """Length of PDU that the node asks for: eight times less work for each than with the usual 16 KiB."""
@@ -54,7 +55,11 @@ class Arrival:
         prefix = BytesIO(b"\0" * 128 + b"DICM")
         prefix.seek(0, 2)
         meta = create_file_meta(
-            sop_class_uid=UID(uids[0]), sop_instance_uid=UID(uids[1]), transfer_syntax=transfer_syntax
+            sop_class_uid=UID(uids[0]),
+            sop_instance_uid=UID(uids[1]),
+            transfer_syntax=transfer_syntax,
+            implementation_uid=IMPLEMENTATION_CLASS_UID,
+            implementation_version=IMPLEMENTATION_VERSION_NAME,
         )
         with suppress(ValueError):  # some peers call themselves what no element may hold
             meta.SendingApplicationEntityTitle = parse_ae_title(calling_ae)

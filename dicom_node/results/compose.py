@@ -17,9 +17,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_node.faultpoints import Point, reach
 from dicom_node.results.character_set import character_set_of, put
-from dicom_node.results.equipment import IMPLEMENTATION_VERSION_NAME
 from dicom_node.results.failure_report import failure_report
-from dicom_node.results.identity import IMPLEMENTATION_CLASS_UID, derive_uid, failure_form_of, forms_of
+from dicom_node.results.identity import derive_uid, failure_form_of, forms_of
 from dicom_node.results.key_object import key_object
 from dicom_node.results.limits import hold_to_limits
 from dicom_node.results.origin import CHARACTER_SET as UTF_8
@@ -31,6 +30,7 @@ from dicom_node.results.secondary_capture import secondary_capture
 from dicom_node.results.segmentation import segmentation
 from dicom_node.results.structured_report import structured_report
 from dicom_node.settings import BY_DEFAULT, ResultChoice, ResultKind, TextEncoding
+from dicom_node.wire import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from models.registry import ModelIdentity
 from pipeline.radiograph import Radiograph
 from pipeline.reading import Reading
@@ -38,9 +38,13 @@ from pipeline.reading import Reading
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Results:
-    """What one reading sends back: objects by the names of their kinds, in the order in which they are returned."""
+    """What one reading sends back: objects by the names of their kinds, in the order in which they are returned.
+
+    repairs: what the objects do not say as the source said it, one phrase for each attribute, without its value.
+    """
 
     objects: Mapping[str, Dataset]
+    repairs: tuple[str, ...] = ()
 
     @property
     def secondary_capture(self) -> Dataset:
@@ -134,7 +138,8 @@ def compose(
             selected = [made[kind] for kind in (ResultKind.OVERLAY, ResultKind.REPORT) if kind in made]
             made[ResultKind.KEY_OBJECT] = key_object(header, selected, reading, **uids(ResultKind.KEY_OBJECT))
     return Results(
-        objects={kind: _finished(result, character_set) for kind, result in made.items() if result is not None}
+        objects={kind: _finished(result, character_set) for kind, result in made.items() if result is not None},
+        repairs=remarks,
     )
 
 
@@ -169,7 +174,7 @@ def compose_failure(
             series_instance_uid=derive_uid(journey, model.digest, f"{form} series"),
             moment=local_time(header, failed_at),
         )
-    return Results(objects={ResultKind.REPORT: _finished(report, character_set)})
+    return Results(objects={ResultKind.REPORT: _finished(report, character_set)}, repairs=remarks)
 
 
 def save(dataset: Dataset, path: Path) -> None:

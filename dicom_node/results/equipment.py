@@ -13,8 +13,6 @@ from dicom_node.wire import NODE_MODEL_NAME
 from models.registry import ModelIdentity
 
 MANUFACTURER: Final = "covid-xnet"
-IMPLEMENTATION_VERSION_NAME: Final = f"COVIDXNET_{__version__}"[:16]
-"""PS3.7 D.3.3.2.4: 1 to 16 characters."""
 
 
 def software_versions(model: ModelIdentity) -> list[str]:

@@ -16,10 +16,6 @@ def _from_name(*parts: str) -> UID:
     return UID(f"2.25.{uuid.uuid5(_NAMESPACE, chr(0).join(parts)).int}")
 
 
-IMPLEMENTATION_CLASS_UID: Final = _from_name("implementation class")
-"""Names this software in file meta information and associations. PS3.7 D.3.3.2."""
-
-
 def derive_uid(journey: str, model_digest: str, kind: str) -> UID:
     """Name one thing that a reading brings forth.
 

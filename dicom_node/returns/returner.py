@@ -15,9 +15,17 @@ from pynetdicom.status import code_to_category
 
 from dicom_node.errors import NoContextAccepted, PeerUnreachable
 from dicom_node.returns.commitment import REQUEST, request
+from dicom_node.returns.compression import compress
 from dicom_node.returns.query import finds
 from dicom_node.settings import Peer
-from dicom_node.wire import PLAIN, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
+from dicom_node.wire import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    PLAIN,
+    SECONDARY_CAPTURE,
+    STORAGE_COMMITMENT,
+    STORAGE_COMMITMENT_INSTANCE,
+)
 
 PDU_LENGTH: Final = 131_072
 MAXIMUM_CONTEXTS: Final = 128
@@ -26,9 +34,13 @@ MAXIMUM_CONTEXTS: Final = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the peer said to one object. `status` is None when it accepts no presentation context for the object."""
+    """What the peer said to one object. `status` is None when it accepts no presentation context for the object.
+
+    transfer_syntax: in which the object went.
+    """
 
     status: int | None
+    transfer_syntax: UID | None = None
     comment: str = ""
 
     @property
@@ -59,6 +71,8 @@ def associate(
     peer is there, but takes nothing of what was proposed.
     """
     ae = AE(ae_title=calling_ae)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout
     association = ae.associate(
         peer.host,
@@ -101,20 +115,25 @@ class Sender:
         *,
         calling_ae: str,
         timeout: float,
+        compression: Sequence[UID] = (),
         services: Iterable[UID] = (),
         on_report: Callable[[evt.Event], tuple[int, None]] | None = None,
     ) -> None:
         """Prepare to send objects of `kinds`, pairs of SOP class and transfer syntax, at most 128 of them.
 
+        compression: lossless transfer syntaxes that a Secondary Capture is offered in, too, the best first.
         services: other SOP classes to propose. on_report: answers an N-EVENT-REPORT that comes meanwhile.
         `contexts` is then what will be proposed to the peer.
         """
         self._peer = peer
         self._calling_ae = calling_ae
         self._timeout = timeout
+        self._compression = compression
         self._on_report = on_report
         # What is not compressed can be sent in either form; what is compressed needs a context of its own.
         offers = {(sop_class, (syntax,) if syntax.is_compressed else PLAIN) for sop_class, syntax in kinds}
+        if any(sop_class == SECONDARY_CAPTURE for sop_class, _ in offers):
+            offers |= {(SECONDARY_CAPTURE, (syntax,)) for syntax in compression}
         offers |= {(service, PLAIN) for service in services}
         self.contexts = [build_context(sop_class, list(syntaxes)) for sop_class, syntaxes in sorted(offers)]
 
@@ -136,7 +155,22 @@ class Sender:
             self._association.release()
 
     def send(self, dataset: Dataset) -> Answer:
-        """Send one object; raises PeerUnreachable if the peer went away before it answered."""
+        """Send one object; raises PeerUnreachable if the peer went away before it answered.
+
+        A Secondary Capture is compressed first, in place, if the peer accepts that.
+        """
+        contexts = [c for c in self._association.accepted_contexts if c.abstract_syntax == dataset.SOPClassUID]
+        accepted = [c.transfer_syntax[0] for c in contexts]
+        chosen = next((syntax for syntax in self._compression if syntax in accepted), None)
+        if (
+            chosen
+            and dataset.SOPClassUID == SECONDARY_CAPTURE
+            and not dataset.file_meta.TransferSyntaxUID.is_compressed
+        ):
+            compress(dataset, chosen)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        if syntax not in accepted:  # pynetdicom puts what is not compressed into another form that is not
+            syntax = next((other for other in accepted if not other.is_compressed), None)
         try:
             response = self._association.send_c_store(dataset)
         except ValueError as e:
@@ -145,7 +179,7 @@ class Sender:
             return Answer(status=None)
         except RuntimeError:  # the association ended before this object
             response = Dataset()
-        return self._answer(response)
+        return self._answer(response, syntax)
 
     def accepts(self, service: UID) -> bool:
         """Whether the peer takes requests of this SOP class."""
@@ -174,7 +208,7 @@ class Sender:
         except (RuntimeError, ConnectionError):  # the association ended before, or meanwhile
             raise PeerUnreachable(f"{self._peer} went away before it answered.") from None
 
-    def _answer(self, response: Dataset) -> Answer:
+    def _answer(self, response: Dataset, syntax: UID | None = None) -> Answer:
         if "Status" not in response:  # time-out or abort: the peer may or may not have it
             raise PeerUnreachable(f"{self._peer} went away before it answered.")
-        return Answer(status=response.Status, comment=str(response.get("ErrorComment", "")))
+        return Answer(status=response.Status, transfer_syntax=syntax, comment=str(response.get("ErrorComment", "")))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmwrite
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from dicom_node.demo.node import running_node
 from dicom_node.demo.orthanc import free_port, running_orthanc
@@ -59,11 +59,17 @@ def test_two_destinations_get_different_objects_of_one_reading(tmp_path: Path, n
             "workers": 1,
             "report_failures": True,
             "destinations": [
-                {"peer": str(pacs.peer), "objects": ["overlay"], "overlay_layout": "side-by-side"},
+                {
+                    "peer": str(pacs.peer),
+                    "objects": ["overlay"],
+                    "overlay_layout": "side-by-side",
+                    "overlay_compression": ["jpeg-2000"],
+                },
                 {
                     "peer": str(archive.peer),
                     "objects": everything,
                     "overlay_size": "1024",
+                    "overlay_compression": ["jpeg-ls"],
                     "report_class": "comprehensive",
                 },
             ],
@@ -98,6 +104,12 @@ def test_two_destinations_get_different_objects_of_one_reading(tmp_path: Path, n
     (wide,) = at_pacs
     assert wide.SOPInstanceUID != small.SOPInstanceUID
     assert wide.Columns > 2 * 700 > small.Columns
+    assert wide.file_meta.TransferSyntaxUID == JPEG2000Lossless
+    assert small.file_meta.TransferSyntaxUID == JPEGLSLossless
+    assert {r["transfer_syntax_uid"] for r in rows[good.SOPInstanceUID]["returns"] if r["kind"] == "overlay"} == {
+        JPEG2000Lossless,
+        JPEGLSLossless,
+    }
     returned = {(r["destination"], r["kind"]) for r in rows[good.SOPInstanceUID]["returns"]}
     assert (str(pacs.peer), "overlay") in returned
     assert (str(pacs.peer), "report") not in returned

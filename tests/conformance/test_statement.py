@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import CTImageStorage, Verification
@@ -74,7 +81,7 @@ def test_what_the_statement_does_not_claim_is_refused(listens: Peer) -> None:
         build_context(Verification, ImplicitVRLittleEndian),
         build_context(CTImageStorage, ImplicitVRLittleEndian),
         build_context(COMPUTED_RADIOGRAPHY, MPEG4),
-        build_context("1.2.840.10008.5.1.4.1.1.7", JPEG2000Lossless),
+        build_context("1.2.840.10008.5.1.4.1.1.88.34", JPEG2000Lossless),
     ]
     association = entity.associate(listens.host, listens.port, ae_title=listens.ae_title)
     assert [c.abstract_syntax for c in association.accepted_contexts] == [Verification]
@@ -125,6 +132,9 @@ def test_what_the_node_proposes_to_a_destination_is_what_the_statement_says() ->
         (policies,) = tables("Associations")
         asked = {row[0]: row[2] for row in policies}["PDU length asked for (bytes)"]
         assert str(event.assoc.requestor.maximum_length) == asked
+        named = {row[0]: row[2] for row in policies}
+        assert str(event.assoc.requestor.implementation_class_uid) == named["Implementation class UID"]
+        assert event.assoc.requestor.implementation_version_name == named["Implementation version name"]
 
     pacs = AE(ae_title="PACS")
     for uid, syntaxes in claimed:
@@ -141,6 +151,7 @@ def test_what_the_node_proposes_to_a_destination_is_what_the_statement_says() ->
             kinds,
             calling_ae="COVIDXNET",
             timeout=10,
+            compression=[JPEGLSLossless, JPEG2000Lossless, RLELossless],
             services=PROOFS_ASKED_FOR[Commitment.AUTO],
         ) as sender:
             answers = [sender.send(result) for result in objects]

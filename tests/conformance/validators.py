@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from pydicom import dcmread
+from pydicom.encaps import get_frame
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from dicom_node.wire import PRESENTATION_STATE, SECONDARY_CAPTURE, SEGMENTATION
 
@@ -17,6 +19,8 @@ PACKAGES: Final = {
     "dsrdump": "dcmtk",
     "dsr2html": "dcmtk",
     "dcm2pnm": "dcmtk",
+    "dcml2pnm": "dcmtk",
+    "grk_decompress": "grokj2k-tools",
     "dcmpschk": "dcmtk",
     "dcmp2pgm": "dcmtk",
 }
@@ -51,9 +55,20 @@ def complaints(path: Path) -> list[str]:
     if sop_class == PRESENTATION_STATE:
         return found + _run(["dcmpschk", "-q", str(path)], errors=("E:", "F:"), failed=True)
     if sop_class == SECONDARY_CAPTURE:
-        return found + _run(["dcm2pnm", str(path), str(path.with_suffix(".ppm"))], errors=("E:", "F:"), failed=True)
+        return found + _render(path)
     found += _run(["dsrdump", str(path)], errors=("E:", "W:", "F:"), failed=True)
     return found + _run(["dsr2html", str(path), str(path.with_suffix(".html"))], errors=("E:", "W:", "F:"), failed=True)
+
+
+def _render(capture: Path) -> list[str]:
+    """Render a capture beside itself as PPM: with DCMTK, or with Grok in JPEG 2000, which DCMTK does not know."""
+    rendered, dataset = capture.with_suffix(".ppm"), dcmread(capture)
+    if dataset.file_meta.TransferSyntaxUID == JPEG2000Lossless:
+        codestream = capture.with_suffix(".j2k")
+        codestream.write_bytes(get_frame(dataset.PixelData, 0, number_of_frames=1))
+        return _run(["grk_decompress", "-i", str(codestream), "-o", str(rendered)], errors=(), failed=True)
+    tool = "dcml2pnm" if dataset.file_meta.TransferSyntaxUID == JPEGLSLossless else "dcm2pnm"
+    return _run([tool, str(capture), str(rendered)], errors=("E:", "F:"), failed=True)
 
 
 def shown_with(presentation_state: Path, image: Path) -> Path:

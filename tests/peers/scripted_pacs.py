@@ -1,11 +1,11 @@
 """A storage SCP that answers as a test tells it, for what a healthy PACS never does."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 
@@ -28,13 +28,15 @@ class ScriptedPacs:
 
 
 @contextmanager
-def scripted_pacs(*, ae_title: str = "SCRIPTED", require_called: bool = True, port: int = 0) -> Iterator[ScriptedPacs]:
-    """Run the SCP on a free port of the loopback address."""
+def scripted_pacs(
+    *, ae_title: str = "SCRIPTED", require_called: bool = True, port: int = 0, compression: Sequence[UID] = ()
+) -> Iterator[ScriptedPacs]:
+    """Run the SCP on a free port of the loopback address. compression: transfer syntaxes that it also takes."""
     ae = AE(ae_title=ae_title)
     ae.require_called_aet = require_called
     ae.add_supported_context(Verification)
     for sop_class in (*RADIOGRAPHS, *RESULTS):
-        ae.add_supported_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+        ae.add_supported_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian, *compression])
 
     def store(event: evt.Event) -> int:
         ds = event.dataset

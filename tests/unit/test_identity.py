@@ -5,7 +5,8 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_node.results.identity import IMPLEMENTATION_CLASS_UID, derive_device_uid, derive_uid
+from dicom_node.results.identity import derive_device_uid, derive_uid
+from dicom_node.wire import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 JOURNEYS, DIGESTS, KINDS = ("a", "ab", "b"), ("5e" * 32, "bc", "c"), ("overlay", "overlay series", "report")
 
@@ -39,5 +40,6 @@ def test_a_device_is_named_by_node_version_and_networks() -> None:
     assert len({derive_device_uid("1.0", "aa"), derive_device_uid("1.1", "aa"), derive_device_uid("1.0", "bb")}) == 3
 
 
-def test_the_implementation_class_uid_is_valid() -> None:
+def test_the_implementation_is_named_within_the_limits() -> None:
     assert IMPLEMENTATION_CLASS_UID.is_valid
+    assert 1 <= len(IMPLEMENTATION_VERSION_NAME) <= 16

@@ -11,6 +11,7 @@ from dicom_node.cli.config import example_text
 from dicom_node.errors import ConfigurationError
 from dicom_node.settings import (
     BY_DEFAULT,
+    Compression,
     Destination,
     OverlaySize,
     Peer,
@@ -151,7 +152,7 @@ def test_every_key_of_a_destination_is_documented_with_its_values(key: str) -> N
     page = (Path(__file__).parents[2] / "deploy" / "handbook" / "configuration.md").read_text("utf-8")
     (row,) = [line for line in page.splitlines() if line.startswith(f"| `{key}` |")]
     field = Destination.model_fields[key]
-    kind = ResultKind if key == "objects" else field.annotation
+    kind = {"objects": ResultKind, "overlay_compression": Compression}.get(key, field.annotation)
     values = [str(value) for value in kind] if isinstance(kind, type) and issubclass(kind, StrEnum) else []
     assert key in ("peer", "objects") or values
     assert [value for value in values if f'`"{value}"`' not in row] == []
