@@ -251,6 +251,20 @@ class CircuitRow(Row):
     """Whether it reports storage commitment on an association of its own; then nobody waits for it on ours."""
 
 
+class NodeRow(Row):
+    """The installation to which this database belongs: one row, made with the table."""
+
+    __tablename__ = "node"
+
+    id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    """32 hexadecimal digits, drawn by lot."""
+
+
+def node_id(session: Session) -> str:
+    """Id of this installation, which tells its results from those of another node with the same networks."""
+    return session.scalars(sa.select(NodeRow.id)).one()
+
+
 def now() -> datetime:
     """The moment that goes into the ledger, in UTC."""
     return datetime.now(UTC)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from dicom_node.errors import NeverReadable, OutOfResources, RetryLater
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.bounds import Bounds
-from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, now
+from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, node_id, now
 from dicom_node.journey.outcome import Outcome
 from dicom_node.logs import log
 from dicom_node.results.compose import Results, compose, compose_failure, save
@@ -37,6 +37,8 @@ class Reader:
         self._engine = engine
         self._networks = networks
         self._bounds = bounds
+        with Session(engine) as session:
+            self._node = node_id(session)
         self._spool = Spool(settings.spool_dir, minimum_free_bytes=0)
         self._shelf = ResultShelf(settings.results_dir)
 
@@ -119,6 +121,7 @@ class Reader:
                     evidence=row.evidence,
                     flags=tuple(row.flags),
                     read_at=read_at,
+                    node=self._node,
                     choice=choice,
                 )
                 for kind, dataset in made[choice].by_kind().items():
@@ -214,6 +217,7 @@ class Reader:
                         view=row.view,
                         flags=tuple(row.flags),
                         failed_at=failed_at,
+                        node=self._node,
                         choice=choice,
                     )
         except OSError:

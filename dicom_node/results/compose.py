@@ -17,6 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_node.faultpoints import Point, reach
 from dicom_node.results.character_set import character_set_of, put
+from dicom_node.results.equipment import Device
 from dicom_node.results.failure_report import failure_report
 from dicom_node.results.identity import derive_uid, failure_form_of, forms_of
 from dicom_node.results.key_object import key_object
@@ -76,6 +77,7 @@ def compose(
     evidence: str,
     flags: tuple[str, ...],
     read_at: datetime,
+    node: str = "",
     choice: ResultChoice = BY_DEFAULT,
 ) -> Results:
     """Make the result objects of one reading; the same arguments always give the same bytes.
@@ -83,7 +85,7 @@ def compose(
     source: the radiograph as received, with or without its pixels. radiograph: its pixels as they were read.
     journey: id that the UIDs are derived from, together with the model's digest.
     view, evidence: projection, and the attribute that told it. flags: remarks of the gate; those on what the results
-    do not carry over as it was join them in the report. choice: what to make.
+    do not carry over as it was join them in the report. node: id of the installation. choice: what to make.
     Raises CannotCompose with the reason if no valid object can be made from `source`.
     """
     # The validation of pydicom quotes a value that it does not like, a patient's name or birth date, in its log.
@@ -95,11 +97,14 @@ def compose(
         character_set = character_set_of(source, header) if choice.character_set is TextEncoding.SOURCE else [UTF_8]
         names = forms_of(choice, character_set)
 
-        def uids(kind: ResultKind) -> Mapping[str, Any]:
+        device = Device(model=reading.model, node=node)
+
+        def made_by(kind: ResultKind) -> Mapping[str, Any]:
             return {
                 "sop_instance_uid": derive_uid(journey, reading.model.digest, names[kind]),
                 "series_instance_uid": derive_uid(journey, reading.model.digest, f"{names[kind]} series"),
                 "moment": moment,
+                "device": device,
             }
 
         made: dict[ResultKind, Dataset | None] = {}
@@ -112,8 +117,7 @@ def compose(
                 draw(radiograph, reading, caption, layout=layout, size=size),
                 layout=layout,
                 enlargement=(height / header.Rows, width / header.Columns),
-                model=reading.model,
-                **uids(ResultKind.OVERLAY),
+                **made_by(ResultKind.OVERLAY),
             )
         if ResultKind.REPORT in choice.objects:
             made[ResultKind.REPORT] = structured_report(
@@ -126,17 +130,17 @@ def compose(
                 view=view,
                 evidence=evidence,
                 flags=(*flags, *remarks),
-                **uids(ResultKind.REPORT),
+                **made_by(ResultKind.REPORT),
             )
         if ResultKind.SEGMENTATION in choice.objects:
-            made[ResultKind.SEGMENTATION] = segmentation(header, reading, **uids(ResultKind.SEGMENTATION))
+            made[ResultKind.SEGMENTATION] = segmentation(header, reading, **made_by(ResultKind.SEGMENTATION))
         if ResultKind.PRESENTATION_STATE in choice.objects:
             made[ResultKind.PRESENTATION_STATE] = presentation_state(
-                header, source, reading, regions, **uids(ResultKind.PRESENTATION_STATE)
+                header, source, reading, regions, **made_by(ResultKind.PRESENTATION_STATE)
             )
         if ResultKind.KEY_OBJECT in choice.objects:
             selected = [made[kind] for kind in (ResultKind.OVERLAY, ResultKind.REPORT) if kind in made]
-            made[ResultKind.KEY_OBJECT] = key_object(header, selected, reading, **uids(ResultKind.KEY_OBJECT))
+            made[ResultKind.KEY_OBJECT] = key_object(header, selected, reading, **made_by(ResultKind.KEY_OBJECT))
     return Results(
         objects={kind: _finished(result, character_set) for kind, result in made.items() if result is not None},
         repairs=remarks,
@@ -152,6 +156,7 @@ def compose_failure(
     view: str,
     flags: tuple[str, ...],
     failed_at: datetime,
+    node: str = "",
     choice: ResultChoice = BY_DEFAULT,
 ) -> Results:
     """Make the report that says why `source` could not be read; its pixels are not needed.
@@ -166,7 +171,7 @@ def compose_failure(
         report = failure_report(
             header,
             reason,
-            model=model,
+            device=Device(model=model, node=node),
             report_class=choice.report_class,
             view=view,
             flags=(*flags, *remarks),

@@ -1,5 +1,6 @@
 """The equipment that made a result: what the node says about itself in every object. PS3.3 C.7.5.1 and C.12.1."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from pydicom import Dataset
@@ -15,19 +16,34 @@ from models.registry import ModelIdentity
 MANUFACTURER: Final = "covid-xnet"
 
 
-def software_versions(model: ModelIdentity) -> list[str]:
-    """Version of the node and of the networks, each with its name; LO, at most 64 characters."""
-    return [f"{MANUFACTURER} {__version__}", f"{model.name} {model.version}"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """Who reads: an installation of the node with these networks.
 
+    node: id of the installation, `ledger.node_id`; "" where networks read outside of one, as in `covid-xnet read`.
+    """
 
-def serial_number(model: ModelIdentity) -> str:
-    """Software has no serial number; the digest of its networks tells one build from another."""
-    return model.digest[:16]
+    model: ModelIdentity
+    node: str = ""
 
+    @property
+    def software_versions(self) -> list[str]:
+        """Version of the node and of the networks, each with its name, and their digest; LO, at most 64 characters."""
+        return [
+            f"{MANUFACTURER} {__version__}",
+            f"{self.model.name} {self.model.version}",
+            f"networks {self.model.digest[:16]}",
+        ]
 
-def device_uid(model: ModelIdentity) -> UID:
-    """UID of this node version with these networks."""
-    return derive_device_uid(__version__, model.digest)
+    @property
+    def serial_number(self) -> str:
+        """Of the installation: two nodes with the same networks are two devices. Else the digest of the networks."""
+        return (self.node or self.model.digest)[:16]
+
+    @property
+    def uid(self) -> UID:
+        """DeviceUID, the same for all that one installation ever reads."""
+        return derive_device_uid(self.node or f"{__version__} {self.model.digest}")
 
 
 def coded(concept: Code) -> Dataset:
@@ -46,17 +62,17 @@ def reference_to(source: Dataset) -> Dataset:
     return item
 
 
-def sign(result: Dataset, source: Dataset, model: ModelIdentity) -> None:
+def sign(result: Dataset, source: Dataset, device: Device) -> None:
     """Write the general equipment of `result`, and into ContributingEquipmentSequence who acquired and who processed.
 
     source: the carried-over header (`origin.carry_over`).
     The node knows its own results by the item with `NODE_MODEL_NAME` (109102, Processing Equipment).
     """
     result.Manufacturer, result.ManufacturerModelName = MANUFACTURER, NODE_MODEL_NAME
-    result.SoftwareVersions = software_versions(model)
-    result.DeviceSerialNumber = serial_number(model)
-    result.DeviceUID = device_uid(model)
-    result.ContributingEquipmentSequence = [*_acquisition(source), _processing(model)]
+    result.SoftwareVersions = device.software_versions
+    result.DeviceSerialNumber = device.serial_number
+    result.DeviceUID = device.uid
+    result.ContributingEquipmentSequence = [*_acquisition(source), _processing(device)]
 
 
 def _acquisition(source: Dataset) -> list[Dataset]:
@@ -71,11 +87,11 @@ def _acquisition(source: Dataset) -> list[Dataset]:
     return [item]
 
 
-def _processing(model: ModelIdentity) -> Dataset:
+def _processing(device: Device) -> Dataset:
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [coded(concepts.PROCESSING_EQUIPMENT)]
     item.Manufacturer, item.ManufacturerModelName = MANUFACTURER, NODE_MODEL_NAME
-    item.SoftwareVersions = software_versions(model)
-    item.DeviceSerialNumber = serial_number(model)
-    item.ContributionDescription = f"Read by {model.name} {model.version}. {DISCLAIMER}"
+    item.SoftwareVersions = device.software_versions
+    item.DeviceSerialNumber = device.serial_number
+    item.ContributionDescription = f"Read by {device.model.name} {device.model.version}. {DISCLAIMER}"
     return item

@@ -15,16 +15,16 @@ from pydicom.uid import UID
 
 from dicom_node import concepts
 from dicom_node.results import wording
+from dicom_node.results.equipment import Device
 from dicom_node.results.structured_report import document, library_entry, observer, told
 from dicom_node.settings import ReportClass
-from models.registry import ModelIdentity
 
 
 def failure_report(
     header: Dataset,
     reason: str,
     *,
-    model: ModelIdentity,
+    device: Device,
     report_class: ReportClass,
     view: str,
     flags: tuple[str, ...],
@@ -34,7 +34,7 @@ def failure_report(
 ) -> Dataset:
     """Report on the radiograph of `header` that it has no reading.
 
-    reason: a sentence, without a patient's identity. model: the networks that should have read it. view, flags: what
+    reason: a sentence, without a patient's identity. device: what should have read it. view, flags: what
     the gate said. moment: when it failed, on the clock of the source.
     Returns an SR of the class, UNVERIFIED and PRELIMINARY: no score, no interpretation, no region.
     """
@@ -44,7 +44,7 @@ def failure_report(
     content.ContentSequence = ContentSequence(
         [
             *LanguageOfContentItemAndDescendants(concepts.ENGLISH_AS_IN_THE_USA),
-            *ObservationContext(observer_device_context=observer(model)),
+            *ObservationContext(observer_device_context=observer(device)),
             CodeContentItem(concepts.PROCEDURE_REPORTED, concepts.PLAIN_CHEST_RADIOGRAPH, "HAS CONCEPT MOD"),
             *ImageLibrary([library_entry(header)]),
             told(wording.not_read(reason), remarks),
@@ -54,7 +54,7 @@ def failure_report(
         header,
         [],
         ContentSequence([content], is_root=True),
-        model,
+        device,
         report_class=report_class,
         sop_instance_uid=sop_instance_uid,
         series_instance_uid=series_instance_uid,

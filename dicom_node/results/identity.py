@@ -54,6 +54,6 @@ def failure_form_of(choice: ResultChoice, character_set: Sequence[str], reason: 
     return f"failure {choice.report_class.value} {' '.join(character_set)} {reason}"
 
 
-def derive_device_uid(node_version: str, model_digest: str) -> UID:
-    """Name the device that reads: this version of the node with these networks. PS3.3 C.7.5.1, DeviceUID."""
-    return _from_name("device", node_version, model_digest)
+def derive_device_uid(device: str) -> UID:
+    """Name the device that reads by what tells it from others, such as the id of a node. PS3.3 C.7.5.1, DeviceUID."""
+    return _from_name("device", device)

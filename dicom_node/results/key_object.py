@@ -10,7 +10,7 @@ from pydicom.uid import UID
 
 from dicom_node import concepts
 from dicom_node.results import wording
-from dicom_node.results.equipment import MANUFACTURER, sign
+from dicom_node.results.equipment import MANUFACTURER, Device, sign
 from dicom_node.results.origin import hand_on, stamp, without_names
 from dicom_node.results.structured_report import observer
 from pipeline.reading import Reading, Verdict
@@ -26,6 +26,7 @@ def key_object(
     others: Sequence[Dataset],
     reading: Reading,
     *,
+    device: Device,
     sop_instance_uid: UID,
     series_instance_uid: UID,
     moment: datetime,
@@ -43,7 +44,7 @@ def key_object(
         content=KeyObjectSelection(
             document_title=concepts.OF_INTEREST,
             referenced_objects=[radiograph, *others],
-            observer_device_context=observer(reading.model),
+            observer_device_context=observer(device),
             description=wording.conclusion(reading),
         ),
         series_instance_uid=series_instance_uid,
@@ -58,7 +59,7 @@ def key_object(
         if item.ValueType in ("IMAGE", "COMPOSITE"):
             del item.ConceptNameCodeSequence
     hand_on(header, result)
-    sign(result, header, reading.model)
+    sign(result, header, device)
     stamp(result, moment)
     result.ContentDate, result.ContentTime = result.SeriesDate, result.SeriesTime
     return result

@@ -21,6 +21,10 @@ _EMPTIED: Final = ("AccessionNumber", "StudyID", "ReferringPhysicianName")
 """Type 2: a part of an identifier would name another order, none is honest."""
 
 
+_TOLD: Final = (*CARRIED, "BodyPartExamined", "Laterality", "PatientOrientation", "PixelSpacing", "SeriesNumber")
+"""What some result says as the source says it."""
+
+
 def hold_to_limits(header: Dataset, source: Dataset) -> tuple[str, ...]:
     """Bring what was carried over within the limits of the standard.
 
@@ -47,9 +51,12 @@ def hold_to_limits(header: Dataset, source: Dataset) -> tuple[str, ...]:
             values = [str(value)[: _LONGEST[element.VR]] for value in _values(header, keyword)]
             element.value = values[0] if dictionary_VM(element.tag) == "1" else values
             remarks.append(f"{keyword} of the source is too long and was cut")
-    left_out = [keyword for keyword in CARRIED if _told(source, keyword) and not _told(header, keyword)]
+    left_out = [keyword for keyword in _TOLD if _told(source, keyword) and not _told(header, keyword)]
     emptied = [remark.split()[0] for remark in remarks]
-    return (*remarks, *(f"{k} of the source is not valid and was left out" for k in left_out if k not in emptied))
+    remarks += [f"{k} of the source is not valid and was left out" for k in left_out if k not in emptied]
+    if any(_has_other_bytes(source, keyword) for keyword in CARRIED):
+        remarks.append("SpecificCharacterSet of the source is not that of its texts, which were read as ISO 8859-1")
+    return tuple(remarks)
 
 
 def _values(dataset: Dataset, keyword: str) -> list[object]:
@@ -71,6 +78,14 @@ def _within(header: Dataset, keyword: str) -> bool:
 
 def _repeats(source: Dataset, keyword: str) -> bool:
     return keyword in source and len(_values(source, keyword)) > 1
+
+
+def _has_other_bytes(source: Dataset, keyword: str) -> bool:
+    """Whether a text holds bytes that are not in the character set that the source declares."""
+    try:
+        return keyword in source and "\ufffd" in str(source[keyword].value)
+    except (ValueError, TypeError, OverflowError, BytesLengthException):
+        return False  # no text
 
 
 def _told(dataset: Dataset, keyword: str) -> bool:

@@ -21,7 +21,7 @@ from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import UID
 
 from dicom_node.results import wording
-from dicom_node.results.equipment import MANUFACTURER, serial_number, sign
+from dicom_node.results.equipment import MANUFACTURER, Device, sign
 from dicom_node.results.origin import hand_on, hand_on_anatomy, stamp, without_names
 from dicom_node.results.regions import RegionKind, Regions
 from dicom_node.wire import NODE_MODEL_NAME
@@ -48,6 +48,7 @@ def presentation_state(
     reading: Reading,
     regions: Regions,
     *,
+    device: Device,
     sop_instance_uid: UID,
     series_instance_uid: UID,
     moment: datetime,
@@ -73,7 +74,7 @@ def presentation_state(
         manufacturer=MANUFACTURER,
         manufacturer_model_name=NODE_MODEL_NAME,
         software_versions=MANUFACTURER,
-        device_serial_number=serial_number(reading.model),
+        device_serial_number=device.serial_number,
         content_label=_LAYER,
         content_description=f"Outlines. {wording.DISCLAIMER}",
         graphic_layers=[layer],
@@ -81,7 +82,7 @@ def presentation_state(
     )
     hand_on(header, result)
     hand_on_anatomy(header, result)
-    sign(result, header, reading.model)
+    sign(result, header, device)
     stamp(result, moment)
     result.PresentationCreationDate, result.PresentationCreationTime = result.SeriesDate, result.SeriesTime
     (area,) = result.DisplayedAreaSelectionSequence

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from dicom_node.results.equipment import MANUFACTURER, reference_to, sign, software_versions
+from dicom_node.results.equipment import MANUFACTURER, Device, reference_to, sign
 from dicom_node.results.origin import LOSS, hand_on, hand_on_anatomy
 from dicom_node.results.wording import DISCLAIMER
 from dicom_node.settings import OverlayLayout
 from dicom_node.wire import NODE_MODEL_NAME
-from models.registry import ModelIdentity
 
 SERIES_NUMBER_BASE: Final = 9_000
 """Series of overlays are numbered 9000 + the source's SeriesNumber: after the modality's own, and never equal to it."""
@@ -33,7 +32,7 @@ def secondary_capture(
     *,
     layout: OverlayLayout,
     enlargement: tuple[float, float],
-    model: ModelIdentity,
+    device: Device,
     sop_instance_uid: UID,
     series_instance_uid: UID,
     moment: datetime,
@@ -71,21 +70,21 @@ def secondary_capture(
     for keyword in LOSS:
         if keyword in header:
             image[keyword] = header[keyword]
-    sign(image, header, model)
+    sign(image, header, device)
     image.InstanceCreationDate, image.InstanceCreationTime = image.ContentDate, image.ContentTime
     image.DateOfSecondaryCapture, image.TimeOfSecondaryCapture = image.ContentDate, image.ContentTime
     image.ConversionType = "WSD"
     image.SecondaryCaptureDeviceManufacturer = MANUFACTURER
     image.SecondaryCaptureDeviceManufacturerModelName = NODE_MODEL_NAME
-    image.SecondaryCaptureDeviceSoftwareVersions = software_versions(model)
+    image.SecondaryCaptureDeviceSoftwareVersions = device.software_versions
     image.ImageType = ["DERIVED", "SECONDARY"]
     image.PatientOrientation = list(header.PatientOrientation) if "PatientOrientation" in header else None
     image.BurnedInAnnotation, image.RecognizableVisualFeatures = "YES", "NO"
     if "LossyImageCompression" not in image:
         image.LossyImageCompression = "00"
     image.DerivationDescription = (
-        f"{_SHOWS[layout]}Class activation map of {model.name} {model.version} in colour over the radiograph. "
-        f"Captions above and below. {DISCLAIMER}"
+        f"{_SHOWS[layout]}Class activation map of {device.model.name} {device.model.version} in colour over the "
+        f"radiograph. Captions above and below. {DISCLAIMER}"
     )
     image.SourceImageSequence = [reference_to(header)]
     image.ImageComments = DISCLAIMER

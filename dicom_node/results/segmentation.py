@@ -15,7 +15,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
 from dicom_node import concepts
-from dicom_node.results.equipment import MANUFACTURER, coded, serial_number, sign
+from dicom_node.results.equipment import MANUFACTURER, Device, coded, sign
 from dicom_node.results.identity import derive_uid
 from dicom_node.results.origin import LOSS, hand_on, stamp, without_names
 from dicom_node.results.wording import DISCLAIMER
@@ -41,7 +41,13 @@ _COLOURS: Final = {
 
 
 def segmentation(
-    header: Dataset, reading: Reading, *, sop_instance_uid: UID, series_instance_uid: UID, moment: datetime
+    header: Dataset,
+    reading: Reading,
+    *,
+    device: Device,
+    sop_instance_uid: UID,
+    series_instance_uid: UID,
+    moment: datetime,
 ) -> Dataset | None:
     """Outline the lungs, pixel for pixel of the source.
 
@@ -71,7 +77,7 @@ def segmentation(
         manufacturer=MANUFACTURER,
         manufacturer_model_name=NODE_MODEL_NAME,
         software_versions=MANUFACTURER,
-        device_serial_number=serial_number(reading.model),
+        device_serial_number=device.serial_number,
         content_label="LUNGS",
         content_description=f"Lungs. {DISCLAIMER}",
         omit_empty_frames=False,
@@ -79,7 +85,7 @@ def segmentation(
     hand_on(header, result)
     if "BodyPartExamined" in header:  # and no Laterality: the segments say which lung is which
         result.BodyPartExamined = header.BodyPartExamined
-    sign(result, header, reading.model)
+    sign(result, header, device)
     stamp(result, moment)
     result.ContentDate, result.ContentTime = result.SeriesDate, result.SeriesTime
     result.PatientOrientation = list(header.PatientOrientation) if "PatientOrientation" in header else None

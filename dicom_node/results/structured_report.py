@@ -35,13 +35,12 @@ from pydicom.uid import UID
 
 from dicom_node import concepts
 from dicom_node.results import wording
-from dicom_node.results.equipment import MANUFACTURER, device_uid, serial_number, sign
+from dicom_node.results.equipment import MANUFACTURER, Device, sign
 from dicom_node.results.identity import derive_uid
 from dicom_node.results.origin import CHARACTER_SET, hand_on, without_names
 from dicom_node.results.regions import HEAT_LEVEL, RegionKind, Regions
 from dicom_node.settings import ReportClass
 from dicom_node.wire import COMPUTED_RADIOGRAPHY, NODE_MODEL_NAME, SECONDARY_CAPTURE
-from models.registry import ModelIdentity
 from pipeline.reading import Reading, Verdict
 
 SERIES_NUMBER_BASE: Final = 19_000
@@ -77,6 +76,7 @@ def structured_report(
     view: str,
     evidence: str,
     flags: tuple[str, ...],
+    device: Device,
     sop_instance_uid: UID,
     series_instance_uid: UID,
     moment: datetime,
@@ -93,7 +93,7 @@ def structured_report(
     """
     content = MeasurementReport(
         title=concepts.IMAGING_MEASUREMENT_REPORT,
-        observation_context=ObservationContext(observer_device_context=observer(reading.model)),
+        observation_context=ObservationContext(observer_device_context=observer(device)),
         procedure_reported=concepts.PLAIN_CHEST_RADIOGRAPH,
         imaging_measurements=list(_groups(header, reading, regions, journey)),
         referenced_images=[library_entry(header)],
@@ -103,7 +103,7 @@ def structured_report(
         header,
         [] if overlay is None else [overlay],
         content,
-        reading.model,
+        device,
         report_class=report_class,
         sop_instance_uid=sop_instance_uid,
         series_instance_uid=series_instance_uid,
@@ -115,7 +115,7 @@ def document(
     header: Dataset,
     others: list[Dataset],
     content: ContentSequence,
-    model: ModelIdentity,
+    device: Device,
     *,
     report_class: ReportClass,
     sop_instance_uid: UID,
@@ -142,21 +142,21 @@ def document(
         specific_character_set=CHARACTER_SET,
     )
     hand_on(header, report)
-    sign(report, header, model)
+    sign(report, header, device)
     report.InstanceCreationDate, report.InstanceCreationTime = report.ContentDate, report.ContentTime
     return report
 
 
-def observer(model: ModelIdentity) -> ObserverContext:
+def observer(device: Device) -> ObserverContext:
     """The node as the device that observed. TID 1004."""
     return ObserverContext(
         observer_type=concepts.DEVICE,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-            uid=device_uid(model),
+            uid=device.uid,
             name=NODE_MODEL_NAME,
             manufacturer_name=MANUFACTURER,
             model_name=NODE_MODEL_NAME,
-            serial_number=serial_number(model),
+            serial_number=device.serial_number,
         ),
     )
 

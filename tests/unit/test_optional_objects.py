@@ -28,7 +28,12 @@ OPTIONAL = {
 
 
 def results_of(
-    source: Dataset | None = None, *, score: float = 0.9, choice: ResultChoice = EVERYTHING, **reading: Any
+    source: Dataset | None = None,
+    *,
+    score: float = 0.9,
+    choice: ResultChoice = EVERYTHING,
+    node: str = "",
+    **reading: Any,
 ) -> Results:
     return compose(
         source or make_cr(orientation=("L", "F")),
@@ -39,8 +44,22 @@ def results_of(
         evidence="ViewPosition",
         flags=(),
         read_at=READ_AT,
+        node=node,
         choice=choice,
     )
+
+
+def test_two_nodes_with_the_same_networks_are_two_devices_in_every_object() -> None:
+    here, there, by_hand = (results_of(node=node).by_kind() for node in ("a" * 32, "b" * 32, ""))
+    for kind, result in here.items():
+        devices = [(r.DeviceSerialNumber, r.DeviceUID) for r in (result, there[kind], by_hand[kind])]
+        assert len(set(devices)) == 3
+        assert devices[0][0] == "a" * 16
+        assert f"networks {MODEL.digest[:16]}" in result.SoftwareVersions
+        told = result.ContributingEquipmentSequence[-1]
+        assert told.DeviceSerialNumber == result.DeviceSerialNumber
+    for kind in (ResultKind.REPORT, ResultKind.KEY_OBJECT):  # the observer is the device
+        assert here[kind].DeviceUID in [str(e.value) for e in here[kind].iterall() if e.keyword == "UID"]
 
 
 def references(dataset: Dataset) -> set[str]:
