@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Tests judge with real peers: DCMTK, dicom3tools, Grok and OpenJPH as validators, codecs and senders, Orthanc as PACS.
 PEERS := dcmtk dicom3tools grokj2k-tools openjph-tools orthanc
 
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test fuzz lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -21,6 +21,10 @@ test: $(VENV)/.development  ## run the tests; all of them, also those that take 
 	@deploy/debian-packages $(PEERS)
 	@command -v npm >/dev/null || deploy/debian-packages npm
 	$(BIN)/python -m pytest $(if $(CI),-m "")
+
+fuzz: $(VENV)/.development  ## send the listener and the gate what nobody should send, for an hour
+	$(BIN)/python -m pytest tests/property/test_wire.py tests/property/test_intake.py --hypothesis-profile fuzz \
+		--timeout 0
 
 lint: $(VENV)/.development  ## check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -13,6 +13,15 @@ from dicom_node.settings import LogFormat
 log: Final[structlog.stdlib.BoundLogger] = structlog.stdlib.get_logger("covid-xnet")
 
 
+class _WithoutQuotes(logging.Filter):
+    """pynetdicom logs exceptions with a traceback, and their texts may quote what a peer sent: tell the kind alone."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("pynetdicom") and record.exc_info and record.exc_info[0]:
+            record.msg, record.args, record.exc_info = record.exc_info[0].__name__, (), None
+        return True
+
+
 def set_up(log_format: LogFormat) -> None:
     """Send our events, and the errors of the libraries, through one formatter."""
     # pydicom would quote each value that does not fit its VR, in warnings and in its log: maybe a patient's identity.
@@ -44,6 +53,7 @@ def set_up(log_format: LogFormat) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(_WithoutQuotes())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

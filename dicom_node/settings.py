@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -59,6 +60,39 @@ class Peer:
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who may send to the node, written `AET`, or `AET@address` where it is bound to an address or a network."""
+
+    ae_title: str
+    network: IPv4Network | IPv6Network | None = None
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Read `AET`, `AET@10.1.2.3` or `AET@10.1.2.0/24`; raises ValueError that says what is wrong."""
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r} is not an AE title")
+        title, at, address = text.strip().rpartition("@") if "@" in text else (text, "", "")
+        if not at:
+            return cls(parse_ae_title(title))
+        try:
+            return cls(parse_ae_title(title), ip_network(address.strip("[]")))
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is not AET@address: write CT1@10.1.2.3, or CT1@10.1.2.0/24 for a network"
+            ) from None
+
+    def may_be_at(self, address: str) -> bool:
+        """Whether it may call from this IP address."""
+        return self.network is None or ip_address(address) in self.network
+
+    def __str__(self) -> str:
+        if self.network is None:
+            return self.ae_title
+        one = self.network.num_addresses == 1
+        return f"{self.ae_title}@{self.network.network_address if one else self.network}"
 
 
 class ResultKind(StrEnum):
@@ -242,6 +276,11 @@ DestinationList = Annotated[
     tuple[Annotated[Destination, BeforeValidator(_as_table)], ...], NoDecode, BeforeValidator(_as_list)
 ]
 KeywordList = Annotated[tuple[Annotated[str, BeforeValidator(_keyword)], ...], NoDecode, BeforeValidator(_as_list)]
+CallerList = Annotated[
+    tuple[Annotated[str, BeforeValidator(lambda text: str(Caller.parse(text)))], ...],
+    NoDecode,
+    BeforeValidator(_as_list),
+]
 WordList = Annotated[tuple[Annotated[str, BeforeValidator(_word)], ...], NoDecode, BeforeValidator(_as_list)]
 TitleList = Annotated[tuple[Annotated[str, BeforeValidator(parse_ae_title)], ...], NoDecode, BeforeValidator(_as_list)]
 
@@ -269,8 +308,10 @@ class Settings(BaseSettings):
         default=False,
         description="Whether an image that could not be read brings a report that says so and why.",
     )
-    calling_aes: TitleList = Field(
-        default=(), description="AE titles that may send to the node. Empty: everybody who calls it by its AE title."
+    calling_aes: CallerList = Field(
+        default=(),
+        description='AE titles that may send to the node, each "AET", or "AET@10.1.2.3" or "AET@10.1.2.0/24" where '
+        "it is bound to an address. Empty: everybody who calls it by its AE title.",
     )
     stat_aes: TitleList = Field(default=(), description="AE titles of senders whose radiographs are all STAT.")
     stat_by_priority: bool = Field(
@@ -335,8 +376,16 @@ class Settings(BaseSettings):
     maximum_associations: int = Field(
         default=50, ge=1, description="Associations that the listener serves at the same time."
     )
+    maximum_associations_per_address: int = Field(
+        default=40, ge=1, description="Of these, how many one address may have, unless it is a known peer's."
+    )
+    reserved_associations: int = Field(
+        default=5, ge=0, description="Of these, how many are kept for known peers: calling_aes and destinations."
+    )
     network_timeout: float = Field(
-        default=30.0, gt=0, description="Seconds to wait for a peer to connect or to answer."
+        default=30.0,
+        gt=0,
+        description="Seconds to wait for a peer to connect, to ask for an association, to send one PDU, or to answer.",
     )
     return_attempts: int = Field(
         default=10,

@@ -4,9 +4,10 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydicom import Dataset
 from pydicom.uid import (
@@ -74,15 +75,17 @@ def wait_until(condition: Any, seconds: float = 5) -> None:
         time.sleep(0.02)
 
 
-def run_listener(settings: Settings, **environment: str) -> subprocess.Popen[str]:
+def run_listener(
+    settings: Settings, *, stderr: int | IO[str] = subprocess.PIPE, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "dicom_node.roles", "listen", "listener"],
         env={
             "PATH": "/usr/bin:/bin",
             "COVIDXNET_PORT": str(settings.port),
             "COVIDXNET_DATA_DIR": str(settings.data_dir),
-            **environment,
+            **(environment or {}),
         },
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )

@@ -10,7 +10,7 @@ from dicom_node.conformance.document import Section, Table
 from dicom_node.conformance.samples import Samples
 from dicom_node.journey.visit import PROOFS_ASKED_FOR
 from dicom_node.reception.intake import Reason
-from dicom_node.reception.provider import MAXIMUM_PDU
+from dicom_node.reception.peer_socket import MAXIMUM_PDU
 from dicom_node.returns.returner import PDU_LENGTH, Sender
 from dicom_node.settings import BY_DEFAULT, Commitment, Peer, Settings
 from dicom_node.wire import (
@@ -170,9 +170,11 @@ def _associations() -> Section:
             Table(caption="Associations", head=("Policy", "As acceptor", "As initiator"), rows=rows),
             "Acceptance: an association is rejected (rejected-permanent, by the service user) if it calls another AE "
             "title than the node's (reason 7), or, once `calling_aes` is set, comes from an AE title that is not on "
-            "that list (reason 3); beyond the highest number of associations it is rejected as a local limit "
-            "(rejected-transient, by the presentation service provider). Of a presentation context with several "
-            "transfer syntaxes, that one is taken which comes first in the table of Storage as SCP.",
+            "that list or from another address than is bound to it (reason 3). Beyond the highest number of "
+            "associations, of all or of one address, it waits a few seconds for an idle one to be ended in its favour, "
+            "and is then rejected as a local limit (rejected-transient, by the presentation service provider, reason "
+            "2). Of a presentation context with several transfer syntaxes, that one is taken which comes first in the "
+            "table of Storage as SCP.",
             "Initiation: one association for the results of one reading, released after the last answer. A destination "
             "that cannot be reached is tried with one association at a time, after waits of up to a minute. When the "
             "node ends, running stores may end first and idle associations are aborted "

@@ -2,23 +2,30 @@
 
 import errno
 import signal
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.transport import AssociationServer
 
 from dicom_node.errors import ConfigurationError
 from dicom_node.journey.queue import JourneyQueue
 from dicom_node.logs import log
+from dicom_node.reception.admission import Admission, Rejection, plain_address
 from dicom_node.reception.adoption import Adoption
-from dicom_node.reception.provider import MAXIMUM_PDU, request_handler
+from dicom_node.reception.lobby import Guest, Lobby
+from dicom_node.reception.peer_socket import MAXIMUM_PDU
+from dicom_node.reception.provider import Handler
 from dicom_node.reception.receiver import Receiver
 from dicom_node.returns.commitment import answer_report
 from dicom_node.settings import Settings
@@ -55,9 +62,8 @@ class Listener:
             entity.add_supported_context(sop_class, list(syntaxes))
         # Only to hear the reports of storage commitment: a peer takes the role of the SCP, or leaves the roles open.
         entity.add_supported_context(STORAGE_COMMITMENT, list(PLAIN), scu_role=False, scp_role=True)
-        entity.require_called_aet = True
-        entity.require_calling_aet = list(known_titles(settings))
-        entity.maximum_associations = settings.maximum_associations
+        # `admission` decides on titles and numbers before pynetdicom sees a connection.
+        entity.maximum_associations = sys.maxsize
         entity.maximum_pdu_size = MAXIMUM_PDU
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = settings.network_timeout
         handlers = [
@@ -65,32 +71,30 @@ class Listener:
             (evt.EVT_N_EVENT_REPORT, _report_to(queue)),
             (evt.EVT_N_ACTION, lambda _: (_UNRECOGNISED_OPERATION, None)),  # the node commits itself to nothing
             (evt.EVT_CONN_CLOSE, _forget_arrival),
-            (evt.EVT_REJECTED, _log_rejection),
         ]
-        self._server = _bind(
-            entity,
-            settings,
-            evt_handlers=handlers,
-            request_handler=request_handler(
-                spool,
-                maximum_bytes=int(settings.maximum_object_megabytes * 1e6),
-                timeout=settings.network_timeout,
-            ),
-        )
-        entity._servers.append(self._server)  # as AE.start_server does, which knows no request_handler
+        self._server = _bind(entity, settings, evt_handlers=handlers)
+        entity._servers.append(self._server)  # as AE.start_server does
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1})
+        self._settings = settings
+        self._spool = spool
+        self._lobby = Lobby(
+            self._server.socket,
+            Admission(settings, addresses_of_destinations=_addresses_of_destinations(settings)),
+            enter=self._enter,
+            rejected=_log_rejection,
+            timeout=settings.network_timeout,
+        )
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._lobby.open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Accept nobody any more, let the stores that run end, close what is idle."""
-        self._server.shutdown()
-        self._thread.join()
+        self._lobby.close()
+        self._server.server_close()
         deadline = time.monotonic() + _STOP_SECONDS
         while associations := self._server.active_associations:
             late = time.monotonic() > deadline
@@ -103,6 +107,39 @@ class Listener:
                 break
             time.sleep(0.02)
 
+    def _enter(self, guest: Guest) -> "_Served":
+        handler = Handler(
+            guest.connection,
+            guest.peer,
+            self._server,
+            first=bytes(guest.said),
+            spool=self._spool,
+            maximum_bytes=int(self._settings.maximum_object_megabytes * 1e6),
+            timeout=self._settings.network_timeout,
+        )
+        return _Served(handler.association)
+
+
+class _Served:
+    """An association, as the lobby looks at it."""
+
+    def __init__(self, association: Association) -> None:
+        self._association = association
+        self._begun = time.monotonic()
+
+    @property
+    def idle(self) -> float:
+        """Seconds without a message; one that does not come to be established is idle, too."""
+        if not self._association.is_established:
+            return time.monotonic() - self._begun
+        idle: float = self._association.dimse.idle
+        return idle
+
+    @property
+    def over(self) -> bool:
+        """Whether its threads have ended."""
+        return not self._association.is_alive() and not self._association.dul.is_alive()
+
 
 def serve(settings: Settings) -> None:
     """Run the listener until SIGTERM or SIGINT; the database must have been prepared.
@@ -112,6 +149,7 @@ def serve(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    threading.excepthook = _log_ended_thread
     spool = Spool(settings.spool_dir, minimum_free_bytes=int(settings.minimum_free_megabytes * 1e6))
     swept = spool.sweep()
     queue = JourneyQueue(settings)
@@ -126,23 +164,17 @@ def serve(settings: Settings) -> None:
     log.info("stopped")
 
 
-def _bind(entity: AE, settings: Settings, **options: Any) -> ThreadedAssociationServer:
+def _bind(entity: AE, settings: Settings, **options: Any) -> AssociationServer:
     deadline = time.monotonic() + _BIND_SECONDS
     while True:
         try:
-            return entity.make_server((settings.host, settings.port), server_class=ThreadedAssociationServer, **options)
+            return entity.make_server((settings.host, settings.port), server_class=AssociationServer, **options)
         except OSError as e:
             if e.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 raise ConfigurationError(
                     f"{settings.host}:{settings.port} cannot be bound: {e.strerror}.", hint="Check host and port."
                 ) from e
             time.sleep(0.05)
-
-
-def known_titles(settings: Settings) -> tuple[str, ...]:
-    """The AE titles that may call; empty: all. Destinations report storage commitment, so they belong to them."""
-    destinations = (destination.peer.ae_title for destination in settings.destinations)
-    return tuple(dict.fromkeys((*settings.calling_aes, *destinations))) if settings.calling_aes else ()
 
 
 def _report_to(queue: JourneyQueue) -> Callable[[Event], tuple[int, None]]:
@@ -153,16 +185,38 @@ def _report_to(queue: JourneyQueue) -> Callable[[Event], tuple[int, None]]:
     return report
 
 
+def _log_ended_thread(ended: threading.ExceptHookArgs) -> None:
+    """Tell of a thread of an association that an error ended; no text of the error, for it may quote what came."""
+    trace = ended.exc_traceback
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
+    log.error("thread ended", error=ended.exc_type.__name__, where=where)
+
+
 def _hang_up(association: Association) -> None:
-    socket = association.dul.socket
-    if socket is not None:
-        socket._shutdown_socket()
+    connection = association.dul.socket
+    if connection is not None:
+        connection._shutdown_socket()
 
 
 def _forget_arrival(event: Event) -> None:
     event.assoc.dimse.drop()
 
 
-def _log_rejection(event: Event) -> None:
-    requestor = event.assoc.requestor
-    log.warning("association rejected", calling_ae=requestor.ae_title, peer=requestor.address)
+def _addresses_of_destinations(settings: Settings) -> frozenset[str]:
+    addresses: set[str] = set()
+    for destination in settings.destinations:
+        with suppress(OSError):  # a name that nobody knows today: its peer is a stranger until the next start
+            found = socket.getaddrinfo(destination.peer.host, None, type=socket.SOCK_STREAM)
+            addresses.update(plain_address(str(entry[4][0])) for entry in found)
+    return frozenset(addresses)
+
+
+def _log_rejection(guest: Guest, why: Rejection) -> None:
+    log.warning(
+        "association rejected",
+        calling_ae=guest.request.calling_ae if guest.request else "",
+        peer=guest.address,
+        reason=why.in_words,
+    )

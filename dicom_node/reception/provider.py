@@ -5,7 +5,9 @@ of the process, without a limit, and a full disk ends its thread without an answ
 association.
 """
 
+import queue
 import socket
+import time
 from contextlib import suppress
 from io import BytesIO
 from typing import Final
@@ -17,22 +19,26 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import create_file_meta
+from pynetdicom.fsm import StateMachine
 from pynetdicom.pdu_primitives import P_DATA
-from pynetdicom.transport import AssociationSocket, RequestHandler
+from pynetdicom.transport import AssociationServer, RequestHandler
 
 from dicom_node.errors import DoesNotMatch, NodeError, OutOfResources
 from dicom_node.faultpoints import Point, reach
 from dicom_node.logs import log
 from dicom_node.reception.header import is_uid
+from dicom_node.reception.peer_socket import QUIET_WAIT_SECONDS, PeerSocket
 from dicom_node.settings import parse_ae_title
 from dicom_node.spool import Spool, Temporary
 from dicom_node.wire import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
-MAXIMUM_PDU: Final = 131_072
-"""Length of PDU that the node asks for: eight times less work for each than with the usual 16 KiB."""
+SLOWEST_PACE: Final = 8 * 1024
+"""Bytes per second. A message has the network time-out, and then as long as it needs at this pace."""
 
-_LARGEST_PDU_TAKEN: Final = 2**20
-"""A-ASSOCIATE-RQ has no limit of its own; 128 presentation contexts with all transfer syntaxes fit well."""
+_NEGOTIATION_SECONDS: Final = 5.0
+
+_MOST_OUTSTANDING: Final = 8
+"""Messages that a peer may send without waiting for an answer; negotiated is 1. PS3.7 D.3.3.3."""
 
 
 class Arrival:
@@ -103,16 +109,29 @@ class Arrival:
         self.close()
 
 
+class _TooMuch(Exception):
+    """The peer does what no honest one does."""
+
+
 class SpoolingProvider(DIMSEServiceProvider):  # type: ignore[misc]
     """DIMSE for one association, with the data sets of C-STORE going to the spool."""
 
-    def __init__(self, association: Association, spool: Spool, *, maximum_bytes: int) -> None:
+    def __init__(self, association: Association, spool: Spool, *, maximum_bytes: int, timeout: float) -> None:
+        """timeout: seconds that a message may take, beside what it needs at the slowest pace."""
         super().__init__(association)
         self.message: DIMSEMessage | None
         self._spool = spool
         self._maximum_bytes = maximum_bytes
         self._arrival: Arrival | None = None
+        self._timeout = timeout
         self._serving = False
+        self._last = self._begun = time.monotonic()
+        self._bytes = 0
+
+    @property
+    def idle(self) -> float:
+        """Seconds since the last message ended; 0 while there is one."""
+        return 0.0 if self.busy else time.monotonic() - self._last
 
     @property
     def busy(self) -> bool:
@@ -122,17 +141,36 @@ class SpoolingProvider(DIMSEServiceProvider):  # type: ignore[misc]
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take a PDU of the peer; runs in the thread that reads its socket."""
         try:
+            self._keep_pace(primitive)
             for value in primitive.presentation_data_value_list:
                 piece = P_DATA()
                 piece.presentation_data_value_list = [list(value)]
                 super().receive_primitive(piece)
                 self._look_at(self.message)
+        except _TooMuch as e:
+            log.warning("peer hung up on", peer=self.assoc.requestor.address, reason=str(e))
+            self._abort()
         # A command set may hold anything, and pynetdicom converts it without care: end the association, not its thread.
         except Exception as e:
             log.warning("message not understood", peer=self.assoc.requestor.address, error=type(e).__name__)
-            self.drop()
-            self.message = None
-            self.dul.event_queue.put("Evt19")  # PS3.8 table 9-10: unrecognised PDU, abort
+            self._abort()
+
+    def _abort(self) -> None:
+        self.drop()
+        self.message = None
+        self.dul.event_queue.put("Evt19")  # PS3.8 table 9-10: unrecognised PDU, abort
+
+    def _keep_pace(self, primitive: P_DATA) -> None:
+        """Raise _TooMuch if the peer takes for ever to say something, or does not wait for answers."""
+        now = time.monotonic()
+        if self.message is None:
+            self._begun, self._bytes = now, 0
+        self._last = now
+        self._bytes += sum(len(value[1]) for value in primitive.presentation_data_value_list)
+        if now - self._begun > self._timeout + self._bytes / SLOWEST_PACE:
+            raise _TooMuch("its message comes too slowly")
+        if self.msg_queue.qsize() > _MOST_OUTSTANDING:
+            raise _TooMuch("it does not wait for answers")
 
     def _look_at(self, message: DIMSEMessage | None) -> None:
         if message is None:
@@ -149,15 +187,25 @@ class SpoolingProvider(DIMSEServiceProvider):  # type: ignore[misc]
             message._data_set_file = self._arrival
 
     def get_msg(self, block: bool = False) -> tuple[int | None, object]:
-        """Hand the next complete message to the association's thread."""
-        self._serving = True
-        context_id, message = super().get_msg(block)
+        """Hand the next complete message to the association's thread, which asks a thousand times a second.
+
+        While the peer is quiet it waits here instead; a release then takes that much longer.
+        """
+        if not block and self.dul.socket is not None and self.dul.socket.quiet:
+            try:
+                context_id, message = self.msg_queue.get(timeout=QUIET_WAIT_SECONDS)
+            except queue.Empty:
+                return None, None
+        else:
+            self._serving = True
+            context_id, message = super().get_msg(block)
         self._serving = message is not None
         return context_id, message
 
     def send_msg(self, primitive: object, context_id: int) -> None:
         """Answer the peer."""
         super().send_msg(primitive, context_id)
+        self._last = time.monotonic()
         self._serving = False
         if isinstance(primitive, C_STORE):
             reach(Point.STORE_ANSWERED)
@@ -169,39 +217,57 @@ class SpoolingProvider(DIMSEServiceProvider):  # type: ignore[misc]
             arrival.close()
 
 
-class PeerSocket(AssociationSocket):  # type: ignore[misc]
-    """The peer's connection, with a limit to what one PDU may claim and fewer system calls."""
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Read `nr_bytes`, or less if the peer closes; raises OSError if the peer stalls or claims too much."""
-        if nr_bytes > _LARGEST_PDU_TAKEN:
-            raise OSError(f"a PDU of {nr_bytes} bytes is more than any peer needs")
-        buffer = bytearray(nr_bytes)
-        view, read = memoryview(buffer), 0
-        while read < nr_bytes and (count := self.socket.recv_into(view[read:])):
-            read += count
-        return buffer if read == nr_bytes else buffer[:read]
-
-
 def arrival_of(request: C_STORE) -> Arrival | None:
     """The data set that came with a C-STORE request; None if it came without."""
     arrival: Arrival | None = request._dataset_file
     return arrival
 
 
-def request_handler(spool: Spool, *, maximum_bytes: int, timeout: float) -> type[RequestHandler]:
-    """The class that pynetdicom's server makes an association with: one that receives into `spool`."""
+class _Machine(StateMachine):  # type: ignore[misc]
+    """pynetdicom's state machine, which ends an association instead of its thread when a peer comes between."""
 
-    class Handler(RequestHandler):  # type: ignore[misc]
-        def _create_association(self) -> Association:
-            # A peer that stops in the middle of a PDU must not hold a thread for ever.
-            self.request.settimeout(timeout)
-            # Nagle's algorithm holds small answers back for 40 ms and more.
-            self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            association = super()._create_association()
-            association.dul.event_queue.get()  # Evt5 of the socket that is replaced
-            association.dul.socket = PeerSocket(association, client_socket=self.request)
-            association.dimse = SpoolingProvider(association, spool, maximum_bytes=maximum_bytes)
-            return association
+    def do_action(self, event: str) -> None:
+        """Do what PS3.8 table 9-10 says; where it says nothing, or the PDU makes no sense, hang up."""
+        try:
+            super().do_action(event)
+        # The edge of an association: an acceptance of ours that an abort of the peer overtakes, values out of range.
+        except Exception as e:
+            log.warning("peer hung up on", peer=self.dul.assoc.requestor.address, reason=type(e).__name__)
+            association = self.dul.assoc
+            association.is_aborted, association.is_established = True, False
+            association._kill = self.dul._kill_thread = True
+            if self.dul.socket is not None:
+                self.dul.socket._shutdown_socket()
 
-    return Handler
+
+class Handler(RequestHandler):  # type: ignore[misc]
+    """Makes an association of a connection whose A-ASSOCIATE-RQ has come, one that receives into the spool."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        address: object,
+        server: AssociationServer,
+        *,
+        first: bytes,
+        spool: Spool,
+        maximum_bytes: int,
+        timeout: float,
+    ) -> None:
+        """first: what the connection has said so far. `association` is then running."""
+        self._first, self._spool, self._maximum_bytes, self._timeout = first, spool, maximum_bytes, timeout
+        self.association: Association
+        super().__init__(connection, address, server)
+
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        association.dul.event_queue.get()  # Evt5 of the socket that is replaced
+        association.dul.socket = PeerSocket(association, self.request, self._first, timeout=self._timeout)
+        association.dimse = SpoolingProvider(
+            association, self._spool, maximum_bytes=self._maximum_bytes, timeout=self._timeout
+        )
+        association.dul.state_machine = _Machine(association.dul)
+        # The request is here already: what does not become an association of it at once never will.
+        association.acse_timeout = min(self._timeout, _NEGOTIATION_SECONDS)
+        self.association = association
+        return association

@@ -40,7 +40,7 @@ def test_an_object_whose_listener_died_before_the_commit_is_taken_in(
     (tmp_path / point).touch()
     node = Node(settings=settings, port=settings.port, spool=Spool(settings.spool_dir, minimum_free_bytes=0))
     source = make_cr()
-    listener = run_listener(settings, **{VARIABLE: str(tmp_path)})
+    listener = run_listener(settings, environment={VARIABLE: str(tmp_path)})
     wait_until(lambda: associate(node).is_established, seconds=60)
     association = associate(node)
     assert "Status" not in association.send_c_store(source), "nobody may be told that it was kept"
