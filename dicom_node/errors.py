@@ -9,6 +9,7 @@
     │   └── CannotCompose         no valid result object can be made from this source
     └── RetryLater                worth another try, later
         ├── OutOfResources        disk, database or spool cannot take it now (C-STORE 0xA700)
+        │   └── DatabaseDamaged   the file of the database is no longer one; only a backup helps
         ├── PeerUnreachable       no association with the peer
         │   └── NoContextAccepted it is there, but takes nothing of what was proposed
         └── PeerRefused           the peer answered with a failure status
@@ -64,6 +65,12 @@ class OutOfResources(RetryLater):
     """Disk, database or spool cannot take it now. PS3.4 table B.2-1: 0xA7xx, so that the sender keeps it."""
 
     hint = "Free disk space under DATA_DIR; the sender will try again."
+
+
+class DatabaseDamaged(OutOfResources):
+    """The file of the database cannot be trusted any more; peers keep what they send until another is there."""
+
+    hint = "Stop the node, move data_dir aside, and put the last backup back with `covid-xnet restore`."
 
 
 class PeerUnreachable(RetryLater):

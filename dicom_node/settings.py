@@ -363,6 +363,18 @@ class Settings(BaseSettings):
     minimum_free_megabytes: float = Field(
         default=512.0, ge=0, description="Free disk space under data_dir below which C-STORE is answered 0xA700."
     )
+    retention_days: int = Field(
+        default=0,
+        ge=0,
+        description="Days after which the files of objects and results are removed, once all about them is closed; "
+        "0: never.",
+    )
+    retention_gigabytes: float = Field(
+        default=0.0,
+        ge=0,
+        description="Size of spool and results above which the oldest files are removed, once all about them is "
+        "closed; 0: no limit.",
+    )
     maximum_worker_megabytes: int = Field(
         default=1000,
         ge=1,

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from dicom_node.errors import ConfigurationError, NodeError
 from dicom_node.faultpoints import Point, reach
-from dicom_node.journey.database import prepare
+from dicom_node.journey.database import check_integrity, prepare
 from dicom_node.logs import log
 from dicom_node.roles import ONE_THREAD, Role, command_line
 from dicom_node.settings import Settings
@@ -69,9 +69,11 @@ class Child:
 def supervise(settings: Settings) -> None:
     """Run the node until SIGTERM or SIGINT, then let each role end its work.
 
-    Raises ConfigurationError if another node runs on the same data folder, or a role refuses the configuration.
+    Raises ConfigurationError if another node runs on the same data folder, or a role refuses the configuration,
+    DatabaseDamaged if the database is not whole.
     """
     prepare(settings)
+    check_integrity(settings)
     reach(Point.DATABASE_PREPARED)
     lock = FileLock(settings.data_dir / "run.lock", mode=0o600)
     try:

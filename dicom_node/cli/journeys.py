@@ -224,8 +224,11 @@ def retry(
     try:
         returns = queue.retry_returns(destination, only=only)
         readings = queue.retry_readings(only=only) if failed else 0
+        purged = queue.purged_failures() if failed else 0
     finally:
         queue.close()
     typer.echo(
         f"{returns} results will be returned again" + (f", {readings} radiographs read again." if failed else ".")
     )
+    if purged:
+        typer.echo(f"{purged} cannot be read again: their files were purged. Send them to the node once more.")

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from filelock import FileLock
 from sqlalchemy import event
 
-from dicom_node.errors import ConfigurationError, OutOfResources
+from dicom_node.errors import ConfigurationError, DatabaseDamaged, OutOfResources
 from dicom_node.faultpoints import Point, reach
 from dicom_node.settings import Settings
 
@@ -45,11 +45,13 @@ def _set_up_sqlite(connection: SQLiteConnection, _record: object) -> None:
 def prepare(settings: Settings) -> None:
     """Make the data folder and bring ledger and queue to the newest schema; safe to run by many processes at once.
 
-    Raises ConfigurationError if the folder cannot be made, OutOfResources if the database cannot be opened.
+    Raises ConfigurationError if the folder cannot be made, or a newer version made the database; OutOfResources if it
+    cannot be opened or written now; DatabaseDamaged if it is none.
     """
     # Only here: the listener prepares the database before it turns into its small self.
     from alembic import command
     from alembic.config import Config
+    from alembic.util.exc import CommandError
     from dbos import run_dbos_database_migrations
 
     try:
@@ -67,10 +69,48 @@ def prepare(settings: Settings) -> None:
             run_dbos_database_migrations(settings.effective_database_url)
             if (file := engine.url.database) and engine.dialect.name == "sqlite":
                 Path(file).chmod(0o600)
+    except CommandError as e:
+        raise ConfigurationError(
+            f"The database was made by a newer version of covid-xnet ({e}).",
+            hint="Install that version, or restore a backup of this one.",
+        ) from None
     except (sa.exc.DBAPIError, OSError) as e:
+        if type(e) is sa.exc.DatabaseError:
+            raise _damaged(e) from e
         raise OutOfResources(
             f"The database cannot be opened: {e.orig if isinstance(e, sa.exc.DBAPIError) else e}.",
             hint="Check database_url and data_dir: free space, permissions, and that nothing else changed the file.",
         ) from e
     finally:
         engine.dispose()
+
+
+def in_trouble(error: sa.exc.SQLAlchemyError) -> bool:
+    """Whether it is the database's trouble, now or for good, and not what was to be written."""
+    transient = sa.exc.OperationalError | sa.exc.InternalError | sa.exc.TimeoutError
+    return isinstance(error, transient) or type(error) is sa.exc.DatabaseError  # so does SQLite report damage
+
+
+def check_integrity(settings: Settings) -> None:
+    """Look through the whole database for damage; PostgreSQL does so by itself. Takes a second for a gigabyte.
+
+    Raises DatabaseDamaged, or OutOfResources if it cannot be read now.
+    """
+    engine = open_engine(settings)
+    try:
+        if engine.dialect.name == "sqlite":
+            with engine.connect() as connection:
+                found = connection.execute(sa.text("PRAGMA quick_check(1)")).scalar()
+            if found != "ok":
+                raise DatabaseDamaged(f"The database is damaged: {found}.")
+    except sa.exc.OperationalError as e:
+        raise OutOfResources(f"The database cannot be read: {e.orig}.") from e
+    except sa.exc.DatabaseError as e:
+        raise _damaged(e) from e
+    finally:
+        engine.dispose()
+
+
+def _damaged(error: sa.exc.DatabaseError) -> DatabaseDamaged:
+    # SQLite reports damage with the general class of its errors: "file is not a database", "disk image is malformed".
+    return DatabaseDamaged(f"The database is damaged: {error.orig}.")

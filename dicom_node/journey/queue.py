@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from dicom_node.errors import AlreadyRead, OutOfResources
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.circuit import circuit_of, next_turn, priority_of
-from dicom_node.journey.database import open_engine
+from dicom_node.journey.database import in_trouble, open_engine
 from dicom_node.journey.ledger import (
     CommitmentRow,
     ReadingRow,
@@ -130,7 +130,9 @@ class JourneyQueue:
                     # Another association stored the same UID between our look and our write: look again.
                     continue
             raise OutOfResources("Too many associations store objects under one UID.")
-        except (sa.exc.OperationalError, sa.exc.TimeoutError) as e:
+        except (sa.exc.DatabaseError, sa.exc.TimeoutError) as e:
+            if not in_trouble(e):
+                raise
             raise OutOfResources("The database cannot take the object now.", hint=str(e.__cause__ or e)) from e
 
     def _record(self, session: Session, received: Received) -> Recorded:
@@ -140,6 +142,7 @@ class JourneyQueue:
         for row in known:
             if row.digest == received.digest:
                 row.times_received = ReceivedObject.times_received + 1  # in SQL: other associations count, too
+                row.purged_at = None  # the spool has it again
                 return Recorded.IDENTICAL
         recorded = self._place(session, received, known)
         journey = None
@@ -250,7 +253,9 @@ class JourneyQueue:
                         rejected_at=now(),
                     )
                 )
-        except (sa.exc.OperationalError, sa.exc.TimeoutError) as e:
+        except (sa.exc.DatabaseError, sa.exc.TimeoutError) as e:
+            if not in_trouble(e):
+                raise
             raise OutOfResources("The database cannot take the record now.", hint=str(e.__cause__ or e)) from e
 
     def record_report(self, report: Report, *, reporter: str, apart: bool) -> bool:
@@ -298,12 +303,15 @@ class JourneyQueue:
         self._client.enqueue_in_transaction(session, options, journey, destination, 1, priority, turn)
 
     def retry_readings(self, *, only: sa.ColumnElement[bool] | None = None) -> int:
-        """Read again what could not be read; returns how many radiographs. only: a condition on `ReceivedObject`."""
+        """Read again what could not be read and is still on disk; returns how many radiographs.
+
+        only: a condition on `ReceivedObject`.
+        """
         with Session(self.engine) as session, session.begin():
             rows = session.execute(
                 sa.select(ReceivedObject, ReadingRow)
                 .join(ReadingRow, ReadingRow.journey == ReceivedObject.journey)
-                .where(ReadingRow.failure != "")
+                .where(ReadingRow.failure != "", ReceivedObject.purged_at.is_(None))
                 .where(sa.true() if only is None else only)
             ).all()
             for received, reading in rows:
@@ -315,6 +323,17 @@ class JourneyQueue:
                 session.delete(reading)
                 self._client.enqueue_in_transaction(session, options, reading.journey, received.priority)
             return len(rows)
+
+    def purged_failures(self) -> int:
+        """How many radiographs could not be read, and cannot be read again: their files were purged."""
+        with Session(self.engine) as session:
+            purged = (
+                sa.select(sa.func.count())
+                .select_from(ReceivedObject)
+                .join(ReadingRow, ReadingRow.journey == ReceivedObject.journey)
+                .where(ReadingRow.failure != "", ReceivedObject.purged_at.is_not(None))
+            )
+            return session.scalar(purged) or 0
 
 
 def _journeys(which: sa.ColumnElement[bool]) -> sa.Select[str | None]:

@@ -103,7 +103,10 @@ class Reader:
             )
 
     def _read(self, journey: str, row: ReceivedObject) -> Outcome:
-        source = dcmread(self._spool.path(row.digest))
+        try:
+            source = dcmread(self._spool.path(row.digest))
+        except FileNotFoundError:
+            raise NeverReadable("The object is no longer in the spool.") from None
         radiograph = from_dicom(source, maximum_pixels=int(self._settings.maximum_megapixels * 1e6))
         del source.PixelData  # decoded: a second copy would only cost memory
         reading = read(radiograph, self._networks)

@@ -41,6 +41,7 @@ def return_journeys(settings: Settings, name: str) -> None:
     """Be the returner: give results to the destinations until SIGTERM."""
     from dicom_node.journey.desk import ReturnDesk
     from dicom_node.journey.queue import JourneyQueue
+    from dicom_node.journey.retention import Retention, keep_in_background
     from dicom_node.journey.workflow import register_returns
 
     queue = JourneyQueue(settings)
@@ -50,4 +51,6 @@ def return_journeys(settings: Settings, name: str) -> None:
         commitment_timeout=settings.commitment_timeout,
     )
     with working_on(RETURN_QUEUE, name=name, settings=settings, engine=queue.engine):
+        # Beside the returns, which leave it time: they wait for peers.
+        keep_in_background(Retention(settings, queue.engine))
         wait_for_the_end()

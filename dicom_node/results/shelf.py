@@ -9,6 +9,10 @@ class ResultShelf:
     def __init__(self, root: Path) -> None:
         self._root = root
 
+    def folder(self, journey: str) -> Path:
+        """Where all results of `journey` lie, or would lie."""
+        return self._root / journey[:2] / journey
+
     def path(self, journey: str, kind: str, sop_instance_uid: str) -> Path:
         """File of a result of `journey`; its folder may not exist yet. kind: such as "overlay", for who looks."""
-        return self._root / journey[:2] / journey / f"{kind}-{sop_instance_uid}.dcm"
+        return self.folder(journey) / f"{kind}-{sop_instance_uid}.dcm"
