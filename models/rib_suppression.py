@@ -43,7 +43,8 @@ def rib_suppression(side: int = SIDE, filters: int = 16) -> keras.Model:
     """Build our own network: it predicts the shadow of the bones, which is taken from the radiograph.
 
     Input: float32 (N, side, side, 1), [0, 1], air dark. Output: the same without ribs, about [0, 1].
-    Bones are broad and soft, so it works on a quarter and an eighth of the size.
+    Bones are broad and soft, so most of it works on a quarter and an eighth of the size; their edges need more:
+    a shallow path at half the size, and one filter at the full size. Both begin with no shadow.
     """
     image = keras.Input((side, side, 1), name="image")
 
@@ -55,6 +56,15 @@ def rib_suppression(side: int = SIDE, filters: int = 16) -> keras.Model:
     for i in (2, 3, 4):
         eighth = layers.Add(name=f"eighth_sum{i}")([eighth, conv(eighth, 2 * filters, f"eighth_{i}")])
     back = layers.Conv2DTranspose(filters, 2, strides=2, activation="relu", name="back")(eighth)
-    x = conv(layers.Concatenate(name="join")([quarter, back]), filters, "quarter_3")
-    shadow = layers.Conv2DTranspose(1, 8, strides=4, padding="same", name="shadow")(x)
-    return keras.Model(image, layers.Subtract(name="soft_tissue")([image, shadow]), name="rib_suppression")
+    quarter = conv(layers.Concatenate(name="join")([quarter, back]), filters, "quarter_3")
+    broad = layers.Conv2DTranspose(1, 8, strides=4, padding="same", name="shadow")(quarter)
+
+    back = layers.Conv2DTranspose(filters // 4, 2, strides=2, activation="relu", name="half_back")(quarter)
+    half = layers.Concatenate(name="half_join")([conv(image, filters // 4, "half_1", kernel=5, strides=2), back])
+    half = conv(half, filters // 4, "half_2")
+    edges = layers.Conv2DTranspose(1, 4, strides=2, padding="same", kernel_initializer="zeros", name="edge_shadow")(
+        half
+    )
+    fine = layers.Conv2D(1, 5, padding="same", kernel_initializer="zeros", name="fine_shadow")(image)
+    shadows = layers.Add(name="shadows")([broad, edges, fine])
+    return keras.Model(image, layers.Subtract(name="soft_tissue")([image, shadows]), name="rib_suppression")

@@ -56,14 +56,21 @@ def find_lungs(frame: Gray, network: Network) -> NDArray[np.bool_]:
     Source: COVID-XNet, section 2.3.
     """
     probability = network(letterbox(stretch(frame), _SIDE)[None, :, :, None])[0][0, :, :, 0]
+    return out_of_letterbox(two_lungs(probability).astype(np.float32), frame.shape) > 0.5
+
+
+def two_lungs(probability: Gray) -> NDArray[np.bool_]:
+    """The two largest regions that are lung with a probability above one half and of a plausible size, holes filled.
+
+    probability: float32 (s, s), [0, 1]. Returns bool (s, s), all False if there is no such region.
+    """
     regions = (probability > 0.5).astype(np.uint8)
     contours, _ = cv2.findContours(regions, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    area = _SIDE * _SIDE
-    plausible = [c for c in contours if _SMALLEST_LUNG < cv2.contourArea(c) / area < _LARGEST_LUNG]
-    filled = np.zeros((_SIDE, _SIDE), np.uint8)
+    plausible = [c for c in contours if _SMALLEST_LUNG < cv2.contourArea(c) / probability.size < _LARGEST_LUNG]
+    filled = np.zeros(probability.shape, np.uint8)
     for contour in sorted(plausible, key=cv2.contourArea)[-2:]:
         cv2.drawContours(filled, [contour], -1, 1, thickness=cv2.FILLED)
-    return out_of_letterbox(filled.astype(np.float32), frame.shape) > 0.5
+    return filled > 0
 
 
 def heatmap(

@@ -29,6 +29,16 @@ OutOption = Annotated[Path, typer.Option("--out", help="Folder that gets weights
 CacheOption = Annotated[Path, typer.Option("--cache", help="Folder for what is computed once.")]
 VersionOption = Annotated[str, typer.Option("--version", help="Version that the weights will carry.")]
 DataOption = Annotated[str, typer.Option("--data", help="What they are trained on, in words, for the manifest.")]
+StartOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--start",
+        exists=True,
+        file_okay=False,
+        help="Folder of weights to begin with, instead of random ones.",
+        show_default=False,
+    ),
+]
 EpochsOption = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training set.")]
 
 
@@ -114,7 +124,8 @@ def lungs(
     out: OutOption,
     version: VersionOption,
     data: DataOption,
-    epochs: EpochsOption = 14,
+    epochs: EpochsOption = 30,
+    start: StartOption = None,
 ) -> None:
     """Train the lung U-Net on the radiographs that have a mask.
 
@@ -123,13 +134,17 @@ def lungs(
     with training("Lung U-Net") as begin:
         from pipeline.training.corpus import read_corpus
         from pipeline.training.export import publish
-        from pipeline.training.lungs import fit, lessons
+        from pipeline.training.lungs import fit, lessons, measure, measure_with_heart
 
-        samples = [sample for sample in read_corpus(manifest) if sample.lung_mask]
+        corpus = read_corpus(manifest)
+        samples = [sample for sample in corpus if sample.lung_mask]
         if not samples:
             raise NodeError(f"{manifest} names no lung masks.", hint="Fill the column lung_mask.")
         pairs = lessons(samples)
-        network, metrics = fit(samples, pairs, epochs=epochs, callbacks=[_ticking(begin(epochs))])
+        network = fit(samples, pairs, epochs=epochs, start=start, callbacks=[_ticking(begin(epochs))])
+        metrics = measure(network, samples, pairs)
+        if with_heart := [sample for sample in corpus if sample.lung_mask_with_heart]:
+            metrics |= measure_with_heart(network, lessons(with_heart, with_heart=True))
         publish(
             network,
             out,
@@ -152,7 +167,8 @@ def ribs(
         Path, typer.Option("--teacher", help="Checkpoint of the published autoencoder: its folder or prefix.")
     ],
     cache: CacheOption = Path("cache"),
-    epochs: EpochsOption = 10,
+    epochs: EpochsOption = 20,
+    start: StartOption = None,
 ) -> None:
     """Teach our rib suppression what the published autoencoder does.
 
@@ -171,7 +187,7 @@ def ribs(
         except BadCheckpoint as e:
             raise NodeError(f"{e}.") from e
         pairs = lessons(samples, network, cache / "ribs", begin(len(samples)))
-        student, metrics = fit(samples, pairs, epochs=epochs, callbacks=[_ticking(begin(epochs))])
+        student, metrics = fit(samples, pairs, epochs=epochs, start=start, callbacks=[_ticking(begin(epochs))])
         publish(
             student,
             out,

@@ -36,8 +36,9 @@ class BadCorpus(Exception):
 class Sample:
     """One radiograph of the corpus.
 
-    lung_mask: None where nobody has drawn one. fold: of the cross-validation, if the manifest chooses it. row: of the
-    manifest, for messages.
+    lung_mask: None where nobody has drawn one. lung_mask_with_heart: one of another convention, which includes most of
+    the heart and the lung behind the diaphragm; only to judge with. fold: of the cross-validation, if the manifest
+    chooses it. row: of the manifest, for messages.
     """
 
     file: Path
@@ -45,6 +46,7 @@ class Sample:
     patient: str
     archive: str
     lung_mask: Path | None
+    lung_mask_with_heart: Path | None = None
     fold: str = ""
     row: int = field(default=0, compare=False)
 
@@ -65,9 +67,10 @@ class Sample:
         except UnreadableRadiograph as e:
             raise BadCorpus(f"{self.place}: {e}") from e
 
-    def mask(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    def mask(self, shape: tuple[int, ...], *, with_heart: bool = False) -> NDArray[np.float32]:
         """The share of lung in each pixel of a frame of `shape`: float32, [0, 1]; raises BadCorpus if there is none."""
-        drawn = cv2.imread(str(self.lung_mask), cv2.IMREAD_GRAYSCALE) if self.lung_mask else None
+        file = self.lung_mask_with_heart if with_heart else self.lung_mask
+        drawn = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file else None
         if drawn is None:
             raise BadCorpus(f"{self.place} has no readable lung mask")
         lungs = (drawn > 127).astype(np.float32)
@@ -75,18 +78,19 @@ class Sample:
         return resized
 
 
-def read_corpus(manifest: Path) -> list[Sample]:
-    """Read a manifest: CSV with the columns file, label, patient_id, source_key and, if wanted, lung_mask and fold.
+def read_corpus(manifest: Path, *, laterals: bool = False) -> list[Sample]:
+    """Read a manifest: CSV with the columns file, label, patient_id, source_key and, if wanted, lung_mask,
+    lung_mask_with_heart and fold.
 
-    Paths are relative to the manifest; laterals (view L) are left out. Raises BadCorpus that names the first bad row:
-    also one that puts a patient into a second fold.
+    Paths are relative to the manifest. Laterals (view L) are left out, or, if `laterals`, all others are. Raises
+    BadCorpus that names the first bad row: also one that puts a patient into a second fold.
     """
     samples = []
     first: dict[str, Sample] = {}
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark before it
             for number, row in enumerate(csv.DictReader(file), start=2):
-                if row.get("view") == "L":
+                if (row.get("view") == "L") is not laterals:
                     continue
                 sample = _sample(manifest.parent, row, number, f"{manifest}, row {number}")
                 known = first.setdefault(sample.patient, sample)
@@ -101,7 +105,7 @@ def read_corpus(manifest: Path) -> list[Sample]:
     except UnicodeDecodeError as e:
         raise BadCorpus(f"{manifest} is not UTF-8") from e
     if not samples:
-        raise BadCorpus(f"{manifest} has no frontal radiographs")
+        raise BadCorpus(f"{manifest} has no {'lateral' if laterals else 'frontal'} radiographs")
     return samples
 
 
@@ -111,8 +115,8 @@ def _sample(folder: Path, row: dict[str, str], number: int, where: str) -> Sampl
         raise BadCorpus(f"{where}: {', '.join(missing)} missing")
     if row["label"] not in set(Label):
         raise BadCorpus(f"{where}: label {row['label']!r} is none of {', '.join(Label)}")
-    mask = folder / row["lung_mask"] if row.get("lung_mask") else None
-    for path in (folder / row["file"], mask):
+    mask, with_heart = (folder / row[name] if row.get(name) else None for name in ("lung_mask", "lung_mask_with_heart"))
+    for path in (folder / row["file"], mask, with_heart):
         if path is not None and not path.is_file():
             raise BadCorpus(f"{where}: {path} does not exist")
     return Sample(
@@ -121,6 +125,7 @@ def _sample(folder: Path, row: dict[str, str], number: int, where: str) -> Sampl
         patient=row["patient_id"],
         archive=row["source_key"],
         lung_mask=mask,
+        lung_mask_with_heart=with_heart,
         fold=row.get("fold") or "",
         row=number,
     )

@@ -14,6 +14,7 @@ from PIL import Image
 from models.rib_suppression import PUBLISHED_SIDE, SIDE, rib_suppression
 from pipeline.localise import letterbox
 from pipeline.training.corpus import Sample, held_out
+from pipeline.training.start import begin_with
 
 _PATCH: Final = 256
 _BATCH: Final = 16
@@ -77,18 +78,25 @@ def fit(
     pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
     *,
     epochs: int,
+    start: Path | None = None,
     callbacks: Sequence[Any] = (),
     seed: int = 0,
 ) -> tuple[keras.Model, dict[str, float]]:
-    """Train the network; returns it with its peak signal-to-noise ratio in dB on held-out patients, mean and worst."""
+    """Train the network; returns it with its peak signal-to-noise ratio in dB on held-out patients, mean and worst.
+
+    start: the registry with the network to begin with.
+    """
     keras.utils.set_random_seed(seed)
     test = held_out(samples, 8)
     learning = [pair for pair, out in zip(pairs, test, strict=True) if not out]
     steps = max(1, len(learning) * _PATCHES_OF_ONE // _BATCH)
     network = rib_suppression()
-    schedule = keras.optimizers.schedules.CosineDecay(3e-3, epochs * steps, alpha=0.01)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3 if start else 3e-3, epochs * steps, alpha=0.01)
     network_for_patches = rib_suppression(side=_PATCH)
-    network_for_patches.compile(keras.optimizers.Adam(schedule), "mean_absolute_error")
+    if start:
+        begin_with(network_for_patches, start)
+    # Not XLA: on a processor it takes more time than oneDNN.
+    network_for_patches.compile(keras.optimizers.Adam(schedule), _log_error, jit_compile=False)
     network_for_patches.fit(
         _patches(learning, np.random.default_rng(seed)),
         steps_per_epoch=steps,
@@ -104,6 +112,12 @@ def fit(
         error = np.clip(mine, 0, 1) - np.clip(target, 0, 1)
         ratios.append(-10 * np.log10(float(np.mean(error**2))))
     return network, {"psnr_db_mean": float(np.mean(ratios)), "psnr_db_worst": float(np.min(ratios))}
+
+
+def _log_error(target: Any, soft_tissue: Any) -> Any:
+    """Logarithm of the mean squared error of each patch: what is lowered is what is measured, decibels."""
+    error = keras.ops.mean(keras.ops.square(keras.ops.clip(target, 0, 1) - soft_tissue), (1, 2, 3))
+    return keras.ops.log(error + 1e-6)
 
 
 def _patches(

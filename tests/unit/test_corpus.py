@@ -50,6 +50,15 @@ def test_a_row_becomes_a_sample_with_paths_beside_the_manifest(folder: Path) -> 
     assert (other.label, other.lung_mask) == (Label.NORMAL, folder / "mask.png")
 
 
+def test_masks_of_two_conventions_are_told_apart(folder: Path) -> None:
+    cv2.imwrite(str(folder / "wide.png"), np.full((160, 140), 255, np.uint8))
+    row = {**GOOD, "lung_mask": "mask.png", "lung_mask_with_heart": "wide.png"}
+    (sample,) = read_corpus(write(folder, [row], (*COLUMNS, "lung_mask_with_heart")))
+    assert 0 < sample.mask((256, 224)).mean() < sample.mask((256, 224), with_heart=True).mean() == 1
+    missing = complaint(write(folder, [{**row, "lung_mask_with_heart": "no.png"}], (*COLUMNS, "lung_mask_with_heart")))
+    assert "no.png does not exist" in missing
+
+
 def test_a_sample_gives_its_working_frame_and_its_mask_in_that_shape(folder: Path) -> None:
     (sample,) = read_corpus(write(folder, [{**GOOD, "lung_mask": "mask.png"}]))
     frame = sample.frame()

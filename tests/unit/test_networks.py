@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from models.covid_xnet import CLASSES, covid_xnet, with_activation_map
 from models.lung_unet import lung_unet
-from models.registry import SHIPPED, Registry
+from models.registry import SHIPPED, Registry, WeightsMismatch
 from models.rib_suppression import published_autoencoder, rib_suppression
 from models.serving import Network
 from pipeline.localise import letterbox, stretch
 from pipeline.preprocess import match_histogram, working_frame
 from pipeline.training.export import ParityBroken, parity, publish
+from pipeline.training.start import begin_with
 from tests.phantom import chest_phantom
 
 SHIPPED_NETWORKS = ("lung_unet", "rib_suppression", "covid_xnet")
@@ -158,17 +159,35 @@ def test_the_published_autoencoder_works_at_1024_pixels() -> None:
     assert tuple(published_autoencoder().input.shape) == (None, 1024, 1024, 1)
 
 
-def test_our_rib_suppression_takes_a_shadow_from_the_radiograph() -> None:
+def test_our_rib_suppression_takes_shadows_from_the_radiograph() -> None:
     network = rib_suppression(side=64)
     image = radiograph_like(64, 1)
     (soft_tissue,) = outputs_of(network, image)
-    (shadow,) = outputs_of(keras.Model(network.input, network.get_layer("shadow").output), image)
+    (shadows,) = outputs_of(keras.Model(network.input, network.get_layer("shadows").output), image)
     assert soft_tissue.shape == image.shape
-    assert np.abs(shadow).max() > 0
-    assert np.allclose(soft_tissue, image - shadow, atol=1e-6)
+    assert np.abs(shadows).max() > 0
+    assert np.allclose(soft_tissue, image - shadows, atol=1e-6)
+    # Edges and the finest detail begin with no shadow, so that a network may grow them.
     silent = network.get_layer("shadow")
     silent.set_weights([np.zeros_like(w) for w in silent.get_weights()])
     assert np.array_equal(outputs_of(network, image)[0], image)
+
+
+def test_a_training_begins_with_the_weights_of_an_earlier_network_of_its_name() -> None:
+    network = lung_unet()
+    begin_with(network, SHIPPED)
+    image = radiograph_like(256, 0)
+    assert np.array_equal(outputs_of(network, image)[0], outputs_of(shipped_keras("lung_unet"), image)[0])
+    other = keras.Model(network.input, network.output, name="another")
+    with pytest.raises(WeightsMismatch, match="has no network another"):
+        begin_with(other, SHIPPED)
+
+
+def test_a_layer_that_the_earlier_network_has_in_another_shape_keeps_its_own_weights() -> None:
+    wider = lung_unet(filters=12)
+    before = wider.get_layer("halve").get_weights()[0].copy()
+    begin_with(wider, SHIPPED)
+    assert np.array_equal(wider.get_layer("halve").get_weights()[0], before)
 
 
 def voters(committee: keras.Model) -> list[keras.Model]:
