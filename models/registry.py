@@ -45,7 +45,7 @@ class OperatingPoint:
     recipe, recipe_digest: name and digest of the preprocessing recipe that it was trained with.
     sensitivity: that the threshold was chosen for, on patients held out; None if it was chosen otherwise.
     temperature: divides the logit of a score, which then is that of a probability, if half of the radiographs showed
-        COVID-19. 1: not measured.
+        COVID-19; None if not measured.
     reference: class -> scores, ascending, each of which stands for the same share of its radiographs, held out; empty
         if not kept.
     tells_apart: whether it tells COVID-19 from other pneumonia; None if not measured.
@@ -58,7 +58,7 @@ class OperatingPoint:
     recipe: str
     recipe_digest: str
     sensitivity: float | None = None
-    temperature: float = 1.0
+    temperature: float | None = None
     reference: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     tells_apart: bool | None = None
 

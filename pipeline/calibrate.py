@@ -1,4 +1,4 @@
-"""From scores to probabilities, and from a wanted sensitivity to a threshold: at home, and at a site of its own."""
+"""From scores to probabilities, and from a wanted sensitivity to a threshold, on radiographs of known class."""
 
 from typing import Final
 
@@ -22,9 +22,9 @@ def logits_of(scores: Scores) -> Scores:
     return np.asarray(logit(np.clip(scores, _CLOSEST, 1 - _CLOSEST)), np.float64)
 
 
-def calibrated(scores: Scores, slope: float, shift: float = 0.0) -> Scores:
-    """Scores whose logits were multiplied by `slope` and moved by `shift`."""
-    return np.asarray(expit(logits_of(scores) * slope + shift), np.float64)
+def calibrated(scores: Scores, slope: float) -> Scores:
+    """Scores whose logits were multiplied by `slope`."""
+    return np.asarray(expit(logits_of(scores) * slope), np.float64)
 
 
 def balance(targets: Targets) -> Scores:

@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from models.registry import SHIPPED, ModelIdentity, OperatingPoint, Registry, WeightsMismatch
 from models.serving import Network
+from pipeline.calibrate import calibrated
 from pipeline.classify import classify, verdict_of
+from pipeline.commissioning import Commissioning
 from pipeline.localise import find_lungs, heatmap
 from pipeline.preprocess import (
     DEFAULT,
@@ -30,6 +32,7 @@ from pipeline.preprocess import (
 )
 from pipeline.radiograph import Gray, Radiograph
 from pipeline.reading import Reading
+from pipeline.recalibrate import on_curve
 from pipeline.ribs import suppress_ribs
 from pipeline.unroll import Unrolling
 
@@ -38,7 +41,10 @@ RECIPES: Final = {recipe.name: recipe for recipe in (PAPER, DEFAULT)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Networks:
-    """What a reading needs, verified and loaded. Not for use by several threads at once."""
+    """What a reading needs, verified and loaded. Not for use by several threads at once.
+
+    commissioning: of this site, whose threshold and band then stand in the operating point.
+    """
 
     lungs: Network
     ribs: Network
@@ -46,6 +52,26 @@ class Networks:
     operating_point: OperatingPoint
     recipe: Recipe
     model: ModelIdentity
+    commissioning: Commissioning | None = None
+
+    def commissioned(self, commissioning: Commissioning) -> "Networks":
+        """The same networks at the operating point of a site.
+
+        Raises WeightsMismatch if the site commissioned other networks, or another recipe.
+        """
+        if (commissioning.model_digest, commissioning.recipe_digest) != (self.model.digest, self.recipe.digest()):
+            raise WeightsMismatch(f"{commissioning.model} was commissioned, and not the networks of {self.model}")
+        point = replace(self.operating_point, threshold=commissioning.threshold, band=commissioning.band)
+        return replace(self, operating_point=point, commissioning=commissioning)
+
+    def probability(self, score: float) -> float | None:
+        """What calibration makes of a score, [0, 1]: at this site if it was commissioned, else at home."""
+        scores = np.array([score])
+        if self.commissioning is not None:
+            return float(on_curve(scores, self.commissioning.curve)[0])
+        if self.operating_point.temperature is not None:
+            return float(calibrated(scores, 1 / self.operating_point.temperature)[0])
+        return None
 
 
 def load_networks(folder: Path | None = None) -> Networks:
@@ -136,6 +162,9 @@ def read(radiograph: Radiograph, networks: Networks) -> Reading:
         lungs=prepared.lungs,
         model=networks.model,
         stages=stages,
+        probability=networks.probability(score),
+        commissioning=networks.commissioning,
+        tells_apart=point.tells_apart,
     )
 
 

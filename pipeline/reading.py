@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.registry import ModelIdentity
+from pipeline.commissioning import Commissioning
 from pipeline.radiograph import Gray
 
 
@@ -32,6 +33,10 @@ class Reading:
     lungs: bool (h, w), the same grid; all False if no lungs were found.
     model: which network with which weights.
     stages: milliseconds of each stage, in the order of the walk.
+    probability: what calibration makes of the score, [0, 1], if half of the radiographs showed COVID-19: that of the
+        site if it commissioned the node, else that of the training archives; None if the model has none.
+    commissioning: by whom and on what threshold and band were chosen at this site; None: they are those of the model.
+    tells_apart: whether the model tells COVID-19 from other pneumonia; None if nobody measured it.
     Source: COVID-XNet, sections 2.2 and 2.3; Zhou et al. 2016 for the class activation map.
     """
 
@@ -43,6 +48,9 @@ class Reading:
     lungs: NDArray[np.bool_]
     model: ModelIdentity
     stages: Mapping[str, float]
+    probability: float | None = None
+    commissioning: Commissioning | None = None
+    tells_apart: bool | None = None
 
     @property
     def milliseconds(self) -> float:

@@ -36,4 +36,5 @@ def make_reading(
         lungs=inside,
         model=MODEL,
         stages={"decode": 4.0, "classify": 3.0},
+        tells_apart=True,
     )

@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from dicom_node import __version__
-from dicom_node.cli import config, conformance, demo, evaluate, journeys, keeping, models, node, peers, read, train
+from dicom_node.cli import (
+    commission,
+    config,
+    conformance,
+    demo,
+    evaluate,
+    journeys,
+    keeping,
+    models,
+    node,
+    peers,
+    read,
+    train,
+)
 from dicom_node.errors import ConfigurationError, NodeError
 
 app = typer.Typer(
@@ -49,7 +62,7 @@ def options(
     ctx.obj = config
 
 
-for commands in (node, peers, journeys, keeping, read, config, conformance, models, train, evaluate, demo):
+for commands in (node, peers, journeys, keeping, read, commission, config, conformance, models, train, evaluate, demo):
     commands.register(app)
 
 

@@ -114,6 +114,8 @@ def _object(row: "ReceivedObject") -> dict[str, Any]:
             "milliseconds": reading.milliseconds,
             "stages": reading.stages,
             "repairs": reading.repairs,
+            "probability": reading.probability,
+            "commissioning": reading.commissioning,
         },
         "returns": [
             {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -35,7 +35,9 @@ class Line:
 
     file: path as given or found. accepted: whether it was read. reason: why not. score: suspicion towards COVID-19,
     [0, 1]. label: positive, negative or indeterminate. model: name and version. milliseconds: from opening the file
-    to its label, without the writing of results.
+    to its label, without the writing of results. probability: what calibration makes of the score, [0, 1], if half of
+    the radiographs showed COVID-19. commissioning: digest, date, signer and size of that of this site; None: the node
+    is not commissioned. model_digest: of all networks and the recipe. sop_instance_uid: None for PNG and JPEG.
     """
 
     file: str
@@ -45,6 +47,10 @@ class Line:
     label: str | None = None
     model: str | None = None
     milliseconds: float
+    probability: float | None = None
+    commissioning: dict[str, Any] | None = None
+    model_digest: str | None = None
+    sop_instance_uid: str | None = None
 
 
 class _Refused(Exception):
@@ -84,20 +90,22 @@ def read(
     from rich.console import Console
     from rich.progress import Progress
 
+    from dicom_node.journey.site import networks_here
     from dicom_node.results.wording import DISCLAIMER
     from models.registry import WeightsMismatch
-    from pipeline.flow import load_networks
 
     settings = settings_of(ctx)
-    files = list(_files(paths, out))
+    files = list(files_of(paths, out))
     if not files:
         raise typer.BadParameter("There are no files.", param_hint="PATH...")
     try:
-        networks = load_networks(settings.effective_weights_dir)
+        networks, ignored = networks_here(settings)
     except WeightsMismatch as e:
         raise NodeError(f"{e}.", hint="Set weights_dir, or install the node again.") from e
     console = Console(stderr=True)
     console.print(DISCLAIMER, highlight=False)
+    if ignored:
+        console.print(f"Not commissioned at this site: {ignored}.", markup=False, highlight=False)
     lines: list[Line] = []
     unread = 0
     # redirect_stdout: rich would print on standard error what goes to standard output.
@@ -105,22 +113,9 @@ def read(
         console=console, disable=not console.is_terminal or len(files) < 2, redirect_stdout=False, transient=True
     ) as progress:
         for number, file in enumerate(progress.track(files, description="Reading"), start=1):
-            begin = time.perf_counter()
-            reason: str | None = None
-            try:
-                line = _read_file(file, settings, networks, out and out / f"{number:04}-{file.stem}")
-            except _Refused as e:
-                reason = str(e)
-            except (NodeError, UnreadableRadiograph) as e:
-                reason, unread = str(e), unread + 1
-            except OSError as e:
-                reason, unread = f"The file cannot be read or written: {e.strerror or type(e).__name__}.", unread + 1
-            except Exception as e:  # the edge: one file must not stop the others
-                reason, unread = f"Unexpected error in the node: {type(e).__name__}.", unread + 1
-            if reason is not None:
-                milliseconds = (time.perf_counter() - begin) * 1000
-                line = Line(file=str(file), accepted=False, reason=reason, milliseconds=round(milliseconds, 1))
+            line, damaged = line_of(file, settings, networks, out and out / f"{number:04}-{file.stem}")
             lines.append(line)
+            unread += damaged
             if json_lines:
                 sys.stdout.write(json.dumps(asdict(line)) + "\n")
                 sys.stdout.flush()
@@ -130,7 +125,25 @@ def read(
         raise NodeError(f"{unread} of {len(files)} files could not be read.", hint="Their lines say why.")
 
 
-def _files(paths: list[Path], out: Path | None) -> Iterator[Path]:
+def line_of(file: Path, settings: Settings, networks: "Networks", stem: Path | None) -> tuple[Line, bool]:
+    """What is said about one file, whose results are written as `stem` if given; and whether it is damaged."""
+    begin = time.perf_counter()
+    damaged = True
+    try:
+        return _read_file(file, settings, networks, stem), False
+    except _Refused as e:
+        reason, damaged = str(e), False
+    except (NodeError, UnreadableRadiograph) as e:
+        reason = str(e)
+    except OSError as e:
+        reason = f"The file cannot be read or written: {e.strerror or type(e).__name__}."
+    except Exception as e:  # the edge: one file must not stop the others
+        reason = f"Unexpected error in the node: {type(e).__name__}."
+    milliseconds = round((time.perf_counter() - begin) * 1000, 1)
+    return Line(file=str(file), accepted=False, reason=reason, milliseconds=milliseconds), damaged
+
+
+def files_of(paths: list[Path], out: Path | None) -> Iterator[Path]:
     """Walk `paths`; what an earlier run wrote to `out` is left out."""
     for path in paths:
         if path.is_dir():
@@ -175,6 +188,10 @@ def _read_file(file: Path, settings: Settings, networks: "Networks", stem: Path 
         label=reading.verdict.value,
         model=str(reading.model),
         milliseconds=round((time.perf_counter() - begin) * 1000, 1),
+        probability=reading.probability,
+        commissioning=None if reading.commissioning is None else reading.commissioning.summary(),
+        model_digest=reading.model.digest,
+        sop_instance_uid=str(source.SOPInstanceUID) if wrapped is None else None,
     )
     if stem is not None:
         _write_results(stem, source, radiograph, reading, verdict)

@@ -1,5 +1,6 @@
 """The ledger: what came in, how it was judged, what was read, and what went back. Rows and the questions to them."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Final
@@ -150,6 +151,11 @@ class ReadingRow(Row):
     failure: Mapped[str] = mapped_column(default="")
     """Empty, or the reason why the radiograph could not be read."""
     score: Mapped[float | None]
+    """Of the networks, as it is, whatever the site was commissioned for."""
+    probability: Mapped[float | None]
+    """What calibration made of the score."""
+    commissioning: Mapped[dict[str, Any] | None]
+    """Digest, date and signer of the commissioning in force, and how many radiographs it rests on; None: none was."""
     verdict: Mapped[str] = mapped_column(default="")
     threshold: Mapped[float | None]
     lungs_found: Mapped[bool | None]
@@ -305,6 +311,34 @@ def latest(session: Session, limit: int | None, *, study: str | None = None) -> 
             .limit(limit)
         )
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """The score of one radiograph of the site."""
+
+    sop_instance_uid: str
+    score: float
+
+
+def scored(
+    session: Session, model_digest: str, *, calling_ae: str | None, since: datetime | None, until: datetime | None
+) -> list[Scored]:
+    """What the networks with this digest said of every radiograph in which they found lungs, in the order of arrival.
+
+    calling_ae: of the sender; since, until: of the arrival, the latter excluded; None: any.
+    """
+    rows = session.execute(
+        sa.select(ReceivedObject.sop_instance_uid, ReadingRow.score)
+        .join(ReadingRow, ReadingRow.journey == ReceivedObject.journey)
+        .where(ReadingRow.failure == "", ReadingRow.model_digest == model_digest)
+        .where(ReadingRow.lungs_found.is_(True))
+        .where(sa.true() if calling_ae is None else ReceivedObject.calling_ae == calling_ae)
+        .where(sa.true() if since is None else ReceivedObject.received_at >= since)
+        .where(sa.true() if until is None else ReceivedObject.received_at < until)
+        .order_by(ReceivedObject.id)
+    )
+    return [Scored(sop_instance_uid=uid, score=score) for uid, score in rows if score is not None]
 
 
 def latest_rejected(session: Session, limit: int | None) -> list[RejectedObject]:

@@ -149,6 +149,8 @@ class Reader:
                     journey=journey,
                     read_at=read_at,
                     score=reading.score,
+                    probability=reading.probability,
+                    commissioning=None if reading.commissioning is None else reading.commissioning.summary(),
                     verdict=reading.verdict.value,
                     threshold=reading.threshold,
                     lungs_found=reading.lungs_found,

@@ -4,6 +4,8 @@ from dicom_node.errors import ConfigurationError
 from dicom_node.journey.database import open_engine
 from dicom_node.journey.engine import wait_for_the_end, working_on
 from dicom_node.journey.queue import READING_QUEUE, RETURN_QUEUE
+from dicom_node.journey.site import networks_here
+from dicom_node.logs import log
 from dicom_node.settings import Settings
 
 
@@ -18,13 +20,19 @@ def read_journeys(settings: Settings, name: str) -> None:
     from dicom_node.journey.reader import Reader
     from dicom_node.journey.workflow import register_reading
     from models.registry import WeightsMismatch
-    from pipeline.flow import load_networks
 
     cv2.setNumThreads(1)
     try:
-        networks = load_networks(settings.effective_weights_dir)
+        networks, ignored = networks_here(settings)
     except WeightsMismatch as e:
         raise ConfigurationError(f"{e}.", hint="Set weights_dir, or install the node again.") from e
+    if ignored:
+        log.warning("commissioning ignored", reason=ignored)
+    elif networks.commissioning is not None:
+        found = networks.commissioning
+        log.info("commissioned", model=str(networks.model), at=found.at, digest=found.digest)
+    else:
+        log.info("not commissioned", model=str(networks.model))
     engine = open_engine(settings)
     bounds = Bounds(
         settings.data_dir / f"{name}.reading",

@@ -16,8 +16,10 @@ _TEXTS: Final = ("PN", "LO", "SH", "ST", "LT")
 _ASCII: Final = ("", "ISO_IR 6", "ISO 2022 IR 6")
 
 
-def character_set_of(source: Dataset, header: Dataset) -> list[str]:
+def character_set_of(source: Dataset, header: Dataset, words: str = "") -> list[str]:
     """Values of SpecificCharacterSet for results of `source`, whose texts are those of `header`; [] is plain ASCII.
+
+    words: of ours that the results hold, too, such as a name.
 
     Those of the source if it names them correctly and they hold every text unchanged; else `CHARACTER_SET`, which
     holds all: a name that a reader cannot read is worse than a set that was not asked for.
@@ -27,7 +29,7 @@ def character_set_of(source: Dataset, header: Dataset) -> list[str]:
     values = [] if values == [""] else values
     if any(part not in python_encoding or (part == "" and place > 0) for place, part in enumerate(values)):
         return [CHARACTER_SET]
-    return values if _holds(values, header) else [CHARACTER_SET]
+    return values if _holds(values, header, words) else [CHARACTER_SET]
 
 
 def put(result: Dataset, values: list[str]) -> None:
@@ -38,8 +40,9 @@ def put(result: Dataset, values: list[str]) -> None:
         del result.SpecificCharacterSet
 
 
-def _holds(values: list[str], header: Dataset) -> bool:
+def _holds(values: list[str], header: Dataset, words: str) -> bool:
     texts = Dataset()
+    texts.TextComments = words
     texts.update({element.tag: element for element in header if element.VR in _TEXTS})
     told = {element.keyword: str(element.value) for element in texts}
     if not values:

@@ -16,8 +16,9 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_node.faultpoints import Point, reach
+from dicom_node.results import wording
 from dicom_node.results.character_set import character_set_of, put
-from dicom_node.results.equipment import Device
+from dicom_node.results.equipment import Device, remarked
 from dicom_node.results.failure_report import failure_report
 from dicom_node.results.identity import derive_uid, failure_form_of, forms_of
 from dicom_node.results.key_object import key_object
@@ -94,15 +95,19 @@ def compose(
         remarks = hold_to_limits(header, source)
         moment = local_time(header, read_at)
         regions = find_regions(reading, rows=header.Rows, columns=header.Columns)
-        character_set = character_set_of(source, header) if choice.character_set is TextEncoding.SOURCE else [UTF_8]
+        character_set = [UTF_8]
+        if choice.character_set is TextEncoding.SOURCE:
+            character_set = character_set_of(source, header, "\n".join(wording.remarks(reading)))
         names = forms_of(choice, character_set)
+        # At another operating point the same networks make other results.
+        identity = reading.model.digest + (reading.commissioning.digest if reading.commissioning else "")
 
         device = Device(model=reading.model, node=node)
 
         def made_by(kind: ResultKind) -> Mapping[str, Any]:
             return {
-                "sop_instance_uid": derive_uid(journey, reading.model.digest, names[kind]),
-                "series_instance_uid": derive_uid(journey, reading.model.digest, f"{names[kind]} series"),
+                "sop_instance_uid": derive_uid(journey, identity, names[kind]),
+                "series_instance_uid": derive_uid(journey, identity, f"{names[kind]} series"),
                 "moment": moment,
                 "device": device,
             }
@@ -142,7 +147,11 @@ def compose(
             selected = [made[kind] for kind in (ResultKind.OVERLAY, ResultKind.REPORT) if kind in made]
             made[ResultKind.KEY_OBJECT] = key_object(header, selected, reading, **made_by(ResultKind.KEY_OBJECT))
     return Results(
-        objects={kind: _finished(result, character_set) for kind, result in made.items() if result is not None},
+        objects={
+            kind: _finished(remarked(result, wording.remarks(reading)), character_set)
+            for kind, result in made.items()
+            if result is not None
+        },
         repairs=remarks,
     )
 

@@ -1,5 +1,6 @@
 """The equipment that made a result: what the node says about itself in every object. PS3.3 C.7.5.1 and C.12.1."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,6 +74,13 @@ def sign(result: Dataset, source: Dataset, device: Device) -> None:
     result.DeviceSerialNumber = device.serial_number
     result.DeviceUID = device.uid
     result.ContributingEquipmentSequence = [*_acquisition(source), _processing(device)]
+
+
+def remarked(result: Dataset, remarks: Sequence[str]) -> Dataset:
+    """Let `result`, which is signed, say `remarks` of what the node contributed; ST, at most 1024 characters."""
+    ours = result.ContributingEquipmentSequence[-1]
+    ours.ContributionDescription = f"{ours.ContributionDescription} Remarks: {'; '.join(remarks)}."[:1024]
+    return result
 
 
 def _acquisition(source: Dataset) -> list[Dataset]:

@@ -157,12 +157,14 @@ def _colour(heat: Gray) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def _above(reading: Reading, caption: Caption) -> list[_Line]:
     remarks = [f"view {caption.view}"] if caption.view != "unknown" else []
-    remarks += [*caption.flags, wording.NOT_COMMISSIONED]
+    remarks += [*caption.flags, wording.commissioned(reading), *wording.limits(reading)]
     if not reading.lungs_found:
         remarks.append("no lungs found: no heat map, distrust the score")
+    probability = wording.probability(reading)
     return [
         _Line(text=wording.score(reading), size=1.5, colour=_WHITE),
         _Line(text=_capitalised(wording.verdict(reading)), size=1.0, colour=_WHITE),
+        *([_Line(text=_capitalised(probability), size=0.9, colour=_PALE)] if probability else []),
         _Line(text=_capitalised(" · ".join(dict.fromkeys(remarks))), size=0.9, colour=_AMBER),
     ]
 

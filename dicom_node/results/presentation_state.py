@@ -96,6 +96,7 @@ def _annotation(radiograph: Dataset, layer: GraphicLayer, reading: Reading, regi
         "INVESTIGATIONAL - NOT FOR DIAGNOSIS",
         wording.score(reading),
         wording.verdict(reading),
+        wording.commissioned(reading),
         _OUTLINED[regions.kind],
     )
     return GraphicAnnotation(
@@ -104,7 +105,7 @@ def _annotation(radiograph: Dataset, layer: GraphicLayer, reading: Reading, regi
         graphic_objects=[GraphicObject("POLYLINE", outline, "PIXEL") for outline in regions.outlines] or None,
         text_objects=[
             TextObject(
-                "\r\n".join(words), units="DISPLAY", bounding_box=(0.01, 0.01, 0.75, 0.13), text_justification="LEFT"
+                "\r\n".join(words), units="DISPLAY", bounding_box=(0.01, 0.01, 0.75, 0.16), text_justification="LEFT"
             )
         ],
     )

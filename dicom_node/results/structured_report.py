@@ -229,7 +229,7 @@ def _evaluations(
         f"Projection: {view}, told by {evidence}." if evidence else f"Projection: {view}.",
         _REGIONS_IN_WORDS[regions.kind],
         *(f"Remark: {flag}." for flag in flags),
-        f"Remark: {wording.NOT_COMMISSIONED}.",
+        *(f"Remark: {remark}." for remark in wording.remarks(reading)),
         wording.DISCLAIMER,
     ]
     container = told(wording.conclusion(reading), remarks)

@@ -5,7 +5,7 @@ from typing import Final
 from pipeline.reading import Reading, Verdict
 
 DISCLAIMER: Final = "Investigational. Not for diagnosis."
-NOT_COMMISSIONED: Final = "not commissioned at this site"
+_NOT_COMMISSIONED: Final = "not commissioned at this site"
 """Thresholds do not travel: until a site has judged the model on its own images, a verdict is a number's name."""
 
 _AGAINST_THRESHOLD: Final = {
@@ -31,6 +31,37 @@ def verdict(reading: Reading) -> str:
     low, high = reading.band
     band = f" (indeterminate {percent(low)} to {percent(high)})" if high > low else ""
     return f"{words} {percent(reading.threshold)}{band}"
+
+
+def commissioned(reading: Reading) -> str:
+    """Whether, when, by whom and on how many radiographs the operating point was chosen at this site."""
+    if (found := reading.commissioning) is None:
+        return _NOT_COMMISSIONED
+    return (
+        f"commissioned at this site on {found.date} by {found.by}, on {found.unlabelled} unlabelled and "
+        f"{found.labelled} labelled radiographs"
+    )
+
+
+def probability(reading: Reading) -> str:
+    """What calibration makes of the score; empty if the model has no calibration."""
+    if reading.probability is None:
+        return ""
+    where = "this site" if reading.commissioning else "the training archives"
+    return f"calibrated on {where} {percent(reading.probability)}, if half of its radiographs showed COVID-19"
+
+
+def limits(reading: Reading) -> tuple[str, ...]:
+    """What the evaluation found against the model, as far as it concerns every result."""
+    if reading.tells_apart:
+        return ()
+    shown = "cannot" if reading.tells_apart is False else "not shown to"
+    return (f"{shown} tell COVID-19 from other pneumonia",)
+
+
+def remarks(reading: Reading) -> tuple[str, ...]:
+    """What has to be known of every result of the networks, here."""
+    return tuple(remark for remark in (commissioned(reading), probability(reading), *limits(reading)) if remark)
 
 
 def conclusion(reading: Reading) -> str:

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from sklearn.metrics import (
     balanced_accuracy_score,
     confusion_matrix,
@@ -104,22 +103,6 @@ def share_with_interval(called: NDArray[np.bool_], patients: Sequence[str]) -> d
         "interval": interval(lambda w: float(np.average(called, weights=w)), one_class, patients),
         "radiographs": len(called),
     }
-
-
-def recalibrated(targets: Targets, values: Scores, slope: float) -> tuple[float, float]:
-    """Slope and shift that make a few labelled values logits of probabilities, both classes equally frequent.
-
-    slope: what it was where many were labelled; the few move it as far as they outweigh a doubt of half its size.
-    """
-    weights = balance(targets) * len(targets)
-
-    def loss(line: NDArray[np.float64]) -> float:
-        logits = line[0] * values + line[1]
-        fit = (weights * np.logaddexp(0, np.where(targets == 1, -logits, logits))).sum()
-        return float(fit + 0.5 * ((line[0] - slope) / (0.5 * slope)) ** 2)
-
-    found = minimize(loss, np.array([slope, 0.0]), method="Nelder-Mead").x
-    return float(found[0]), float(found[1])
 
 
 def reliability(targets: Targets, scores: Scores) -> list[dict[str, float]]:

@@ -146,6 +146,7 @@ def test_the_manifest_says_how_the_networks_were_trained_and_measured(trained: T
     assert point.recipe_digest == RECIPES["paper"].digest()
     assert point.sensitivity == 0.85
     assert classifier.metrics["cv_sensitivity"] >= 0.85
+    assert point.temperature is not None
     assert point.temperature > 0
     assert {name: len(scores) for name, scores in point.reference.items()} == {"other": 20, "covid-19": 20}
     for entry, said in zip(entries.values(), trained.said.values(), strict=True):

@@ -41,7 +41,10 @@ OBJECT_KEYS = [
     "sop_instance_uid", "study_instance_uid", "calling_ae", "received_at", "times_received", "accepted", "reason",
     "detail", "view", "evidence", "flags", "urgency", "urgency_evidence", "journey", "reading", "returns",
 ]  # fmt: skip
-READING_KEYS = ["read_at", "failure", "score", "verdict", "model", "milliseconds", "stages", "repairs"]
+READING_KEYS = [
+    "read_at", "failure", "score", "verdict", "model", "milliseconds", "stages", "repairs", "probability",
+    "commissioning",
+]  # fmt: skip
 RETURN_KEYS = [
     "destination", "kind", "sop_instance_uid", "state", "status", "transfer_syntax_uid", "proof", "reason",
     "failure_reason", "attempts", "changed_at",

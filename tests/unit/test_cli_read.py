@@ -21,7 +21,19 @@ from dicom_node.wire import COMPREHENSIVE_3D_SR, SECONDARY_CAPTURE
 from models.registry import SHIPPED
 from tests.phantom import PATIENT_ID, PATIENT_NAME, as_bytes, chest_phantom, make_cr, make_dx
 
-KEYS = ["file", "accepted", "reason", "score", "label", "model", "milliseconds"]
+KEYS = [
+    "file",
+    "accepted",
+    "reason",
+    "score",
+    "label",
+    "model",
+    "milliseconds",
+    "probability",
+    "commissioning",
+    "model_digest",
+    "sop_instance_uid",
+]
 LABELS = {"positive", "negative", "indeterminate"}
 
 app = typer.Typer()

@@ -58,6 +58,8 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]
     if not hasattr(command, "commands"):
         yield " ".join(path), command
         return
+    if command.invoke_without_command:
+        yield " ".join(path), command
     for name, inner in command.commands.items():
         yield from leaves(inner, (*path, name))
 
@@ -138,6 +140,8 @@ def test_every_example_names_a_command_and_options_that_exist(page: str, example
     known = {name for parameter in COMMANDS.params for name in parameter.opts} | {"--help", "-h"}
     command = COMMANDS
     while words and (words[0].startswith("-") or hasattr(command, "commands")):
+        if getattr(command, "invoke_without_command", False) and words[0] not in command.commands:
+            break
         word = words.pop(0)
         if word == "...":
             return

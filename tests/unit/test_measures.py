@@ -11,7 +11,6 @@ from pipeline.evaluation.measures import (
     auc_with_interval,
     expected_calibration_error,
     interval,
-    recalibrated,
     share_with_interval,
     table_row,
 )
@@ -99,12 +98,3 @@ def test_the_calibration_error_counts_both_classes_the_same() -> None:
     assert expected_calibration_error(targets, scores) == pytest.approx(0.25)
     assert expected_calibration_error(np.array([0, 1]), np.array([0.5, 0.5])) == 0
     assert expected_calibration_error(np.array([0, 1]), np.array([0.0, 1.0])) == 0
-
-
-def test_few_labels_move_the_line_of_home_and_many_replace_it() -> None:
-    random = np.random.default_rng(3)
-    values = random.normal(0, 1, 20000)
-    targets = (random.random(20000) < 1 / (1 + np.exp(-(2 * values)))).astype(int)
-    assert recalibrated(targets, values + 1, 0.5) == pytest.approx((2, -2), abs=0.1)
-    few = recalibrated(targets[:6], values[:6] + 1, 0.5)
-    assert abs(few[0] - 0.5) < abs(few[0] - 2)

@@ -201,7 +201,7 @@ def test_a_manifest_from_before_scores_were_calibrated_is_still_read(weights: Pa
     later = ("sensitivity", "temperature", "reference", "tells_apart")
     change(weights, lambda m: [point_of(m).pop(name, None) for name in later])
     point = load_networks(weights).operating_point
-    assert [getattr(point, name) for name in later] == [None, 1.0, {}, None]
+    assert [getattr(point, name) for name in later] == [None, None, {}, None]
 
 
 def test_the_digest_is_that_of_sha256(tmp_path: Path) -> None:
