@@ -2,8 +2,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests judge with real peers: DCMTK, dicom3tools, Grok and OpenJPH as validators, codecs and senders, Orthanc as PACS.
-PEERS := dcmtk dicom3tools grokj2k-tools openjph-tools orthanc
+# Tests judge with real peers: DCMTK, dicom3tools, PixelMed, Grok and OpenJPH as validators, codecs and senders, Orthanc
+# as PACS.
+PEERS := default-jre-headless dcmtk dicom3tools grokj2k-tools libpixelmed-java openjph-tools orthanc
 
 .PHONY: help demo test fuzz lint format lock clean
 .DEFAULT_GOAL := help

@@ -230,6 +230,7 @@ def _evaluations(
         _REGIONS_IN_WORDS[regions.kind],
         *(f"Remark: {flag}." for flag in flags),
         *(f"Remark: {remark}." for remark in wording.remarks(reading)),
+        wording.NOT_ASSESSED,
         wording.DISCLAIMER,
     ]
     container = told(wording.conclusion(reading), remarks)

@@ -7,6 +7,10 @@ from pipeline.reading import Reading, Verdict
 DISCLAIMER: Final = "Investigational. Not for diagnosis."
 _NOT_COMMISSIONED: Final = "not commissioned at this site"
 """Thresholds do not travel: until a site has judged the model on its own images, a verdict is a number's name."""
+NOT_ASSESSED: Final = (
+    "Not assessed: all but opacities inside the lungs that the node found, such as pneumothorax, effusion, masses, "
+    "fractures, heart, lines and tubes; earlier images; the quality of this one."
+)
 
 _AGAINST_THRESHOLD: Final = {
     Verdict.POSITIVE: "above",

@@ -1,17 +1,18 @@
 """Sources that say more than the standard allows: what comes back is valid and says so, or nothing comes back."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.config import disable_value_validation
 
 from dicom_node.errors import CannotCompose
 from dicom_node.results.compose import Results, compose, save
 from pipeline.radiograph import from_dicom
 from tests.conformance.validators import complaints
-from tests.phantom import make_cr
+from tests.phantom import as_bytes, make_cr
 from tests.readings import READ_AT, make_reading
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom on the invalid sources themselves
@@ -19,7 +20,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom on the
 
 def results_of(**values: Any) -> Results:
     with disable_value_validation():
-        source = make_cr(size=(160, 140), extra=values)
+        return composed(make_cr(size=(160, 140), extra=values))
+
+
+def composed(source: Dataset) -> Results:
     radiograph = from_dicom(source, maximum_pixels=10**6)
     return compose(
         source,
@@ -51,6 +55,9 @@ def texts(dataset: Dataset) -> list[str]:
         ("PatientSex", "U", None, "is not valid and was left out"),
         ("StudyDate", "20201399", None, "is not valid and was left out"),
         ("PatientAge", "sixty", None, "is not valid and was left out"),
+        ("BodyPartExamined", "Brustkorb", None, "is not valid and was left out"),
+        ("Laterality", "B", None, "is not valid and was left out"),
+        ("PixelSpacing", ["0", "0"], None, "is not valid and was left out"),
     ],
 )
 def test_what_cannot_be_carried_over_is_mended_and_the_report_says_so(
@@ -64,6 +71,20 @@ def test_what_cannot_be_carried_over_is_mended_and_the_report_says_so(
     told = texts(results.structured_report)
     assert f"Remark: {keyword} of the source {remark}." in told
     assert "Remark: a flag of the gate." in told
+    assert results.repairs == (f"{keyword} of the source {remark}",)
+
+
+def test_a_wrong_character_set_is_a_repair_that_is_recorded() -> None:
+    with disable_value_validation():
+        data = as_bytes(
+            make_cr(size=(160, 140), extra={"PatientName": "XXXXXXXXXXXX", "SpecificCharacterSet": "ISO_IR 192"})
+        )
+    source = dcmread(BytesIO(data.replace(b"XXXXXXXXXXXX", "MÜLLER^Jörg ".encode("latin-1"))))
+    results = composed(source)
+    assert str(results.structured_report.PatientName) == "MÜLLER^Jörg"
+    assert results.repairs == (
+        "SpecificCharacterSet of the source is not that of its texts, which were read as ISO 8859-1",
+    )
 
 
 @pytest.mark.parametrize("keyword", ["StationName", "Manufacturer", "DeviceSerialNumber", "SoftwareVersions"])

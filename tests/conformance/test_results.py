@@ -22,7 +22,7 @@ from dicom_node.settings import (
     TextEncoding,
 )
 from pipeline.radiograph import from_dicom
-from tests.conformance.validators import MissingValidator, complaints, shown_with
+from tests.conformance.validators import MissingValidator, complaints, shown_with, template_complaints
 from tests.phantom import as_bytes, make_cr, make_dx
 from tests.readings import MODEL, READ_AT, make_reading
 
@@ -178,6 +178,26 @@ def test_no_validator_finds_an_error_in_the_report_on_a_failure(
     assert complaints(tmp_path / "report.dcm") == []
     page = (tmp_path / "report.html").read_text(encoding="utf-8", errors="replace")
     assert "could not be read by the node" in page
+
+
+@pytest.mark.slow  # PixelMed compiles its templates for each report
+@pytest.mark.parametrize("name", ["cr", "dx", "sparse"])  # a positive, a negative and one without lungs
+@pytest.mark.parametrize("report_class", ReportClass)
+def test_pixelmed_finds_no_error_in_the_template_of_a_report(
+    name: str, report_class: ReportClass, tmp_path: Path
+) -> None:
+    choice = ResultChoice(report_class=report_class)
+    save(_results(name, _sources()[name], choice).structured_report, tmp_path / "report.dcm")
+    assert template_complaints(tmp_path / "report.dcm") == []
+
+
+@pytest.mark.slow
+def test_pixelmed_does_find_errors_in_a_template(tmp_path: Path) -> None:
+    report = _results("cr", _sources()["cr"]).structured_report
+    (observer,) = [i for i in report.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "121005"]
+    observer.ConceptCodeSequence[0].CodeValue = "121009"  # of CID 270, which knows persons and devices
+    save(report, tmp_path / "report.dcm")
+    assert template_complaints(tmp_path / "report.dcm") != []
 
 
 def _greys() -> Mapping[str, Dataset]:

@@ -21,6 +21,7 @@ PACKAGES: Final = {
     "dcm2pnm": "dcmtk",
     "dcml2pnm": "dcmtk",
     "grk_decompress": "grokj2k-tools",
+    "java": "default-jre-headless",
     "dcmpschk": "dcmtk",
     "dcmp2pgm": "dcmtk",
 }
@@ -32,6 +33,12 @@ _NO_JUDGEMENT: Final = (
     "Check for template constraints not yet supported",
 )
 """What DCMTK says of texts in UTF-8, and of the template of every key object, that it did not look at."""
+
+
+_PIXELMED: Final = ("pixelmed", "commons-codec", "commons-net", "javax.json", "javax.json-api", "slf4j-api", "jaxb-api")
+_EXTENSIBLE: Final = "not found in context group 100"
+"""What PixelMed says of every procedure that is not among the examples of CID 100, which is extensible and has no plain
+radiography."""
 
 
 class MissingValidator(AssertionError):
@@ -60,6 +67,22 @@ def complaints(path: Path) -> list[str]:
     return found + _run(["dsr2html", str(path), str(path.with_suffix(".html"))], errors=("E:", "W:", "F:"), failed=True)
 
 
+def template_complaints(report: Path) -> list[str]:
+    """What PixelMed's validator calls an error in the content tree of a report: IOD, and TID 1500 with its parts.
+
+    It takes seconds, for it compiles the templates anew. Raises MissingValidator.
+    """
+    jars = [jar for jar in (Path("/usr/share/java") / f"{name}.jar" for name in _PIXELMED) if jar.exists()]
+    if not jars or jars[0].stem != "pixelmed":
+        raise MissingValidator("PixelMed is not installed: apt-get install libpixelmed-java")
+    # Java limits the length of an XPath that it compiles, and the template is longer.
+    limits = [f"-Djdk.xml.xpath{limit}Limit=0" for limit in ("ExprOp", "TotalOp", "ExprGrp")]
+    validator = "com.pixelmed.validate.DicomSRValidator"
+    command = ["java", *limits, "-cp", ":".join(map(str, jars)), validator, str(report)]
+    found = _run(command, errors=("Error", "Exception"), failed=True, finished="IOD validation complete")
+    return [line for line in found if _EXTENSIBLE not in line]
+
+
 def _render(capture: Path) -> list[str]:
     """Render a capture beside itself as PPM: with DCMTK, or with Grok in JPEG 2000, which DCMTK does not know."""
     rendered, dataset = capture.with_suffix(".ppm"), dcmread(capture)
@@ -79,8 +102,11 @@ def shown_with(presentation_state: Path, image: Path) -> Path:
     return rendered
 
 
-def _run(command: Sequence[str], *, errors: tuple[str, ...], failed: bool) -> list[str]:
-    """Lines of the output that begin with one of `errors`, and the exit code if it is not 0 and `failed` is set."""
+def _run(command: Sequence[str], *, errors: tuple[str, ...], failed: bool, finished: str = "") -> list[str]:
+    """Lines of the output that begin with one of `errors`, and the exit code if it is not 0 and `failed` is set.
+
+    finished: what the tool says at its end, whose absence is an error, too.
+    """
     tool = command[0]
     if shutil.which(tool) is None:
         raise MissingValidator(f"{tool} is not installed: apt-get install {PACKAGES[tool]}")
@@ -88,6 +114,8 @@ def _run(command: Sequence[str], *, errors: tuple[str, ...], failed: bool) -> li
     lines = (done.stdout + done.stderr).splitlines()
     found = [f"{tool}: {line}" for line in lines if errors and line.startswith(errors)]
     found = [line for line in found if not any(remark in line for remark in _NO_JUDGEMENT)]
+    if finished not in done.stdout + done.stderr:
+        found.append(f"{tool}: did not say {finished!r}: {' '.join(lines[-2:])}")
     if failed and done.returncode != 0:
         found.append(f"{tool}: exit code {done.returncode}")
     return found

@@ -95,6 +95,7 @@ def test_the_report_says_what_it_is_not() -> None:
     assert "Investigational. Not for diagnosis." in texts
     assert "it reports no disorder" in texts
     assert "not commissioned at this site" in texts
+    assert "Not assessed: all but opacities" in texts
     assert not any("840539006" in str(item) for item in _items(report))
 
 
