@@ -71,6 +71,7 @@ def main() -> None:
     from dicom_node.errors import ConfigurationError, NodeError
     from dicom_node.settings import load_settings
 
+    os.umask(0o077)  # what a role writes is for its own eyes
     code = 0
     try:
         settings = load_settings()

@@ -20,6 +20,8 @@ from dicom_node.errors import ConfigurationError
 
 PREFIX: Final = "COVIDXNET_"
 CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
+FILE_SUFFIX: Final = "_FILE"
+"""COVIDXNET_DATABASE_URL_FILE names a file with the value of database_url; so does each other key with this ending."""
 DEFAULT_FILE: Final = Path("covid-xnet.toml")
 
 _PEER = re.compile(r"(?P<ae_title>[^@]+)@(?P<host>\[[^\]]+\]|[^:@\s]+):(?P<port>\d{1,5})")
@@ -93,6 +95,16 @@ class Caller:
             return self.ae_title
         one = self.network.num_addresses == 1
         return f"{self.ae_title}@{self.network.network_address if one else self.network}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """PEM files: the node's own certificate and key, and the authorities that peers' certificates come from."""
+
+    certificate: str = ""
+    key: str = ""
+    ca: str = ""
+    check_host: bool = True
 
 
 class ResultKind(StrEnum):
@@ -209,6 +221,7 @@ class Destination(ResultChoice):
         description='What closes a return: "auto": storage commitment, else C-FIND, else the C-STORE status, whichever '
         'is the strongest that the destination offers; "required": storage commitment alone; "off": C-STORE status.',
     )
+    tls: bool = Field(default=False, description="Whether associations with it are encrypted.")
     overlay_compression: tuple[Compression, ...] = Field(
         default=(),
         description='Lossless encodings that the overlay is offered in, the best first: some of "jpeg-ls", '
@@ -312,6 +325,19 @@ class Settings(BaseSettings):
         default=(),
         description='AE titles that may send to the node, each "AET", or "AET@10.1.2.3" or "AET@10.1.2.0/24" where '
         "it is bound to an address. Empty: everybody who calls it by its AE title.",
+    )
+    tls_certificate: str = Field(
+        default="",
+        description="PEM file of the node's certificate and its chain. With it the listener speaks TLS alone.",
+    )
+    tls_key: str = Field(default="", description="PEM file of the private key of tls_certificate, without a password.")
+    tls_ca: str = Field(
+        default="",
+        description="PEM file of the authorities of peers' certificates. With it who calls the listener must show one, "
+        "and so must destinations with tls; without it, authorities that the system trusts are enough for these.",
+    )
+    tls_check_host: bool = Field(
+        default=True, description="Whether the certificate of a destination must name the host that it is called by."
     )
     stat_aes: TitleList = Field(default=(), description="AE titles of senders whose radiographs are all STAT.")
     stat_by_priority: bool = Field(
@@ -434,6 +460,16 @@ class Settings(BaseSettings):
         return next(found, Commitment.AUTO)
 
     @property
+    def tls(self) -> Tls:
+        """The files for TLS."""
+        return Tls(certificate=self.tls_certificate, key=self.tls_key, ca=self.tls_ca, check_host=self.tls_check_host)
+
+    def tls_to(self, peer: Peer) -> Tls | None:
+        """The files for associations with `peer`; None if they are not encrypted."""
+        encrypted = any(destination.peer == peer and destination.tls for destination in self.destinations)
+        return self.tls if encrypted else None
+
+    @property
     def spool_dir(self) -> Path:
         """Where received objects lie."""
         return self.data_dir / "spool"
@@ -484,13 +520,10 @@ def load_settings(file: Path | None = None, environment: Mapping[str, str] = os.
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise ConfigurationError(f"{path}: is not TOML: {e}.") from None
         _known(values, str(path), "")
-    _known(
-        (k for k in environment if k.upper().startswith(PREFIX) and k.upper() != CONFIG_VARIABLE),
-        "environment",
-        PREFIX,
-    )
+    secrets, plain = _named_files(environment)
+    _known(plain, "environment", PREFIX)
     try:
-        return Settings(**values)
+        return Settings(**{**values, **secrets})
     except ValidationError as e:
         first = e.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else "?"
@@ -498,6 +531,26 @@ def load_settings(file: Path | None = None, environment: Mapping[str, str] = os.
         name = PREFIX + key.upper() if from_environment else key
         where = "environment" if from_environment or path is None else str(path)
         raise _wrong_value(where, name, key, first) from None
+
+
+def _named_files(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """What stands in the files that COVIDXNET_<KEY>_FILE name, by key; and the names of the other variables."""
+    contents: dict[str, Any] = {}
+    others = []
+    for name, value in environment.items():
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or upper == CONFIG_VARIABLE:
+            continue
+        key = upper.removeprefix(PREFIX).removesuffix(FILE_SUFFIX).lower()
+        if not upper.endswith(FILE_SUFFIX) or key not in Settings.model_fields:
+            others.append(name)
+            continue
+        try:
+            contents[key] = Path(value).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as e:
+            why = e.strerror if isinstance(e, OSError) else "it is no text"
+            raise ConfigurationError(f"environment: {name}: {value} cannot be read: {why}.") from None
+    return contents, others
 
 
 def as_toml(value: object) -> str:

@@ -72,6 +72,7 @@ def supervise(settings: Settings) -> None:
     Raises ConfigurationError if another node runs on the same data folder, or a role refuses the configuration,
     DatabaseDamaged if the database is not whole.
     """
+    os.umask(0o077)
     prepare(settings)
     check_integrity(settings)
     reach(Point.DATABASE_PREPARED)

@@ -37,17 +37,23 @@ def show(
     settings = settings_of(ctx)
     values = {name: _plain(getattr(settings, name)) for name in Settings.model_fields}
     if settings.database_url:
-        from sqlalchemy import make_url
-        from sqlalchemy.exc import ArgumentError
-
-        try:
-            values["database_url"] = make_url(settings.database_url).render_as_string(hide_password=True)
-        except ArgumentError as e:
-            raise ConfigurationError(f"database_url cannot be used: {e}.") from None
+        values["database_url"] = _without_secrets(settings.database_url)
     if as_json:
         typer.echo(json.dumps(values, indent=2))
     else:
         typer.echo("\n".join(f"{name} = {as_toml(value)}" for name, value in values.items()))
+
+
+def _without_secrets(database_url: str) -> str:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(database_url)
+    except ArgumentError:
+        raise ConfigurationError("database_url cannot be used: it is no URL of SQLAlchemy's.") from None
+    secret = [key for key in url.query if any(word in key.lower() for word in ("pass", "secret", "token"))]
+    return url.update_query_dict(dict.fromkeys(secret, "***")).render_as_string(hide_password=True)
 
 
 def example() -> None:

@@ -15,6 +15,10 @@ PeerArgument = Annotated[
     str, typer.Argument(metavar="PEER", help="AET@host:port, or the AE title of a configured destination.")
 ]
 
+TlsOption = Annotated[
+    bool, typer.Option("--tls", help="Encrypted, also to a peer that is no destination with tls = true.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -32,11 +36,12 @@ def _peer(text: str, settings: Settings) -> Peer:
         raise typer.BadParameter(f"{e}.", param_hint="PEER") from None
 
 
-def echo(ctx: typer.Context, peer: PeerArgument) -> None:
+def echo(ctx: typer.Context, peer: PeerArgument, tls: TlsOption = False) -> None:
     """Check the connection to a peer with C-ECHO.
 
     Examples: covid-xnet echo PACS@10.1.2.3:104
               covid-xnet echo PACS
+              covid-xnet echo --tls PACS@10.1.2.3:2762
     """
     from pynetdicom.presentation import build_context
     from pynetdicom.sop_class import Verification
@@ -47,7 +52,11 @@ def echo(ctx: typer.Context, peer: PeerArgument) -> None:
     target = _peer(peer, settings)
     begin = time.perf_counter()
     association = associate(
-        target, [build_context(Verification)], calling_ae=settings.ae_title, timeout=settings.network_timeout
+        target,
+        [build_context(Verification)],
+        calling_ae=settings.ae_title,
+        timeout=settings.network_timeout,
+        tls=settings.tls if tls else settings.tls_to(target),
     )
     try:
         status = association.send_c_echo()
@@ -63,6 +72,7 @@ def send(
     ctx: typer.Context,
     peer: PeerArgument,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", exists=True, help="Files or folders.")],
+    tls: TlsOption = False,
 ) -> None:
     """Send DICOM files, PNG or JPEG to a peer with C-STORE, as they are; a plain image is wrapped as synthetic CR.
 
@@ -88,6 +98,7 @@ def send(
             calling_ae=settings.ae_title,
             timeout=settings.network_timeout,
             maximum_pixels=int(settings.maximum_megapixels * 1e6),
+            tls=settings.tls if tls else settings.tls_to(target),
         )
         for sent in progress.track(sending, total=len(files), description="Sending"):
             if sent.problem:

@@ -175,6 +175,8 @@ def _associations() -> Section:
             "and is then rejected as a local limit (rejected-transient, by the presentation service provider, reason "
             "2). Of a presentation context with several transfer syntaxes, that one is taken which comes first in the "
             "table of Storage as SCP.",
+            "Encryption: TLS 1.2 or 1.3 by PS3.15 B.12; once `tls_certificate` is set, for all associations that peers "
+            "open, and with `tls_ca` they must authenticate themselves; as initiator for each destination with `tls`.",
             "Initiation: one association for the results of one reading, released after the last answer. A destination "
             "that cannot be reached is tried with one association at a time, after waits of up to a minute. When the "
             "node ends, running stores may end first and idle associations are aborted "

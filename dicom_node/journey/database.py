@@ -5,6 +5,7 @@ from sqlite3 import Connection as SQLiteConnection
 from typing import Final
 
 import sqlalchemy as sa
+from dbos._serialization import DefaultSerializer
 from filelock import FileLock
 from sqlalchemy import event
 
@@ -16,6 +17,15 @@ BUSY_TIMEOUT_MS: Final = 30_000
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
 
+def _unpickle(_serializer: object, _text: str) -> object:
+    raise ValueError("a value in the queue is pickled: nothing is unpickled here")
+
+
+# The serializer of each value stands beside it in the database, and DBOS would unpickle what says that it is pickled:
+# whoever could write into the database could run programs in the node.
+DefaultSerializer.deserialize = _unpickle  # type: ignore[assignment, method-assign]
+
+
 def open_engine(settings: Settings) -> sa.Engine:
     """Connect to the database; SQLite is opened so that a commit survives a loss of power.
 
@@ -25,7 +35,8 @@ def open_engine(settings: Settings) -> sa.Engine:
         engine = sa.create_engine(settings.effective_database_url, pool_pre_ping=True)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as e:
         raise ConfigurationError(
-            f"database_url cannot be used: {e}.",
+            # The text of an ArgumentError may quote the URL, and with it a password.
+            f"database_url cannot be used: {'it is no URL' if isinstance(e, sa.exc.ArgumentError) else e}.",
             hint="Write it as SQLAlchemy does: sqlite:////path/file or postgresql+psycopg://user@host/database.",
         ) from None
     if engine.dialect.name == "sqlite":

@@ -137,11 +137,13 @@ class ReturnDesk:
     def _echo(self, destination: str) -> str:
         """What is wrong with the way to `destination`; empty if nothing is."""
         try:
+            peer = Peer.parse(destination)
             associate(
-                Peer.parse(destination),
+                peer,
                 [build_context(VERIFICATION)],
                 calling_ae=self._settings.ae_title,
                 timeout=self._settings.network_timeout,
+                tls=self._settings.tls_to(peer),
             ).release()
         except PeerUnreachable as e:
             return str(e)

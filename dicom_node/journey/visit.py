@@ -118,6 +118,7 @@ class Visit:
             kinds | {(UID(row.sop_class_uid), ExplicitVRLittleEndian) for row in rows},
             calling_ae=self._settings.ae_title,
             timeout=self._settings.network_timeout,
+            tls=self._settings.tls_to(peer),
             compression=[OVERLAY_COMPRESSION[name] for name in self._settings.compression_of(self._destination)],
             services=PROOFS_ASKED_FOR[self._commitment],
             on_report=on_report,

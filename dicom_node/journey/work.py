@@ -51,6 +51,10 @@ def return_journeys(settings: Settings, name: str) -> None:
     from dicom_node.journey.queue import JourneyQueue
     from dicom_node.journey.retention import Retention, keep_in_background
     from dicom_node.journey.workflow import register_returns
+    from dicom_node.tls import client_context
+
+    if any(destination.tls for destination in settings.destinations):
+        client_context(settings.tls)  # now, and not when the first result is on its way
 
     queue = JourneyQueue(settings)
     register_returns(

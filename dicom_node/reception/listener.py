@@ -30,6 +30,7 @@ from dicom_node.reception.receiver import Receiver
 from dicom_node.returns.commitment import answer_report
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
+from dicom_node.tls import RenewedContext
 from dicom_node.wire import (
     ACCEPTED,
     IMPLEMENTATION_CLASS_UID,
@@ -83,6 +84,7 @@ class Listener:
             enter=self._enter,
             rejected=_log_rejection,
             timeout=settings.network_timeout,
+            tls=RenewedContext(settings.tls).current if settings.tls_certificate else None,
         )
 
     def __enter__(self) -> Self:

@@ -7,6 +7,7 @@ of them; a peer gets its association when its A-ASSOCIATE-RQ has come as a whole
 import errno
 import selectors
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -60,6 +61,8 @@ class Guest:
     said: bytearray = field(default_factory=bytearray)
     request: Request | None = None
     known: bool = False
+    encrypting: bool = False
+    """Whether its TLS handshake is not over."""
     association: Association | None = None
     leaving: bool = False
 
@@ -80,8 +83,11 @@ class Lobby:
         enter: Callable[[Guest], Association],
         rejected: Callable[[Guest, Rejection], None],
         timeout: float,
+        tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         """timeout: seconds that a connection has to ask for an association (ARTIM, PS3.8 9.1.5).
+
+        tls: gives the context for the next connection; None: not encrypted.
 
         `enter` and `rejected` are called in the lobby's thread.
         """
@@ -90,6 +96,7 @@ class Lobby:
         self._enter = enter
         self._rejected = rejected
         self._timeout = timeout
+        self._tls = tls
         self._selector = selectors.DefaultSelector()
         self._silent: list[Guest] = []
         self._asking: list[Guest] = []
@@ -143,7 +150,19 @@ class Lobby:
         connection.setblocking(False)
         # A peer whose machine vanished would never be missed otherwise.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        guest = Guest(connection=connection, address=plain_address(peer[0]), peer=peer[:2], since=time.monotonic())
+        if self._tls:
+            try:
+                connection = self._tls().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            except OSError:  # it went away again
+                connection.close()
+                return
+        guest = Guest(
+            encrypting=self._tls is not None,
+            connection=connection,
+            address=plain_address(peer[0]),
+            peer=peer[:2],
+            since=time.monotonic(),
+        )
         if len(self._silent) >= MOST_WAITING:
             crowd = Counter(other.address for other in self._silent)
             self._send_away(max(self._silent, key=lambda other: (crowd[other.address], -other.since)), b"")
@@ -154,27 +173,55 @@ class Lobby:
         """Read what a silent guest says, up to the end of its A-ASSOCIATE-RQ and not a byte further."""
         if guest.request is not None:  # it cannot wait for its answer, or it has gone
             self._send_away(guest, _ABORT)
-            return
+        elif not guest.encrypting or self._shake_hands(guest):
+            # What TLS has decrypted already, the selector does not know of.
+            while guest.request is None and self._read(guest):
+                pass
+
+    def _shake_hands(self, guest: Guest) -> bool:
+        """Go on with the handshake of TLS; returns whether it is over."""
+        assert isinstance(guest.connection, ssl.SSLSocket)
+        wanted = selectors.EVENT_READ
+        try:
+            guest.connection.do_handshake()
+            guest.encrypting = False
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLWantWriteError:
+            wanted = selectors.EVENT_WRITE
+        except OSError as e:
+            log.warning("connection refused", peer=guest.address, reason=f"TLS: {getattr(e, 'reason', None) or 'lost'}")
+            self._send_away(guest, b"")
+            return False
+        self._selector.modify(guest.connection, wanted, guest)
+        return not guest.encrypting
+
+    def _read(self, guest: Guest) -> bool:
+        """Read once; returns whether there may be more."""
         wanted = _HEADER_BYTES
         if len(guest.said) >= _HEADER_BYTES:
             wanted += struct.unpack_from(">L", guest.said, 2)[0]
         try:
             said = guest.connection.recv(wanted - len(guest.said))
-        except BlockingIOError:
-            return
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
         except OSError:
             said = b""
         guest.said += said
         if not said:
             self._send_away(guest, b"")
-        elif len(guest.said) == _HEADER_BYTES == wanted:
+            return False
+        if len(guest.said) == _HEADER_BYTES == wanted:
             kind, _, length = struct.unpack(">BBL", guest.said)
             if kind != _ASSOCIATE_RQ or not _FIXED_BYTES <= _HEADER_BYTES + length <= _LARGEST_REQUEST:
                 log.warning("connection refused", peer=guest.address, reason="it does not begin with an association")
                 self._send_away(guest, _ABORT)
+                return False
         elif len(guest.said) == wanted:
             self._silent.remove(guest)
             self._ask(guest)
+            return False
+        return True
 
     def _ask(self, guest: Guest) -> None:
         request = Request(

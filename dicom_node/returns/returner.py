@@ -13,11 +13,12 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import code_to_category
 
-from dicom_node.errors import NoContextAccepted, PeerUnreachable
+from dicom_node.errors import ConfigurationError, NoContextAccepted, PeerUnreachable
 from dicom_node.returns.commitment import REQUEST, request
 from dicom_node.returns.compression import compress
 from dicom_node.returns.query import finds
-from dicom_node.settings import Peer
+from dicom_node.settings import Peer, Tls
+from dicom_node.tls import client_context
 from dicom_node.wire import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -62,11 +63,13 @@ def associate(
     *,
     calling_ae: str,
     timeout: float,
+    tls: Tls | None = None,
     on_report: Callable[[evt.Event], tuple[int, None]] | None = None,
 ) -> Association:
     """Open an association.
 
-    timeout: seconds to wait for connection and answers. on_report: answers an N-EVENT-REPORT that comes on it.
+    timeout: seconds to wait for connection and answers. tls: None: not encrypted. on_report: answers an
+    N-EVENT-REPORT that comes on it.
     Raises PeerUnreachable if there is none, with what the peer or the network said; it is a NoContextAccepted if the
     peer is there, but takes nothing of what was proposed.
     """
@@ -74,12 +77,17 @@ def associate(
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout
+    try:
+        tls_args = (client_context(tls), peer.host) if tls else None
+    except ConfigurationError as e:
+        raise PeerUnreachable(f"{peer} is not called: {e.args[0]}", hint=e.hint) from None
     association = ae.associate(
         peer.host,
         peer.port,
         contexts=list(contexts),
         ae_title=peer.ae_title,
         max_pdu=PDU_LENGTH,
+        tls_args=tls_args,
         evt_handlers=[
             (evt.EVT_CONN_OPEN, _send_at_once),
             *([(evt.EVT_N_EVENT_REPORT, on_report)] if on_report else []),
@@ -93,7 +101,7 @@ def associate(
     elif answer is not None:
         raise NoContextAccepted(f"{peer} accepts none of our presentation contexts.")
     else:
-        why = "does not answer"
+        why = "does not answer, or one side does not trust the other's certificate" if tls else "does not answer"
     raise PeerUnreachable(f"{peer} {why}.")
 
 
@@ -115,6 +123,7 @@ class Sender:
         *,
         calling_ae: str,
         timeout: float,
+        tls: Tls | None = None,
         compression: Sequence[UID] = (),
         services: Iterable[UID] = (),
         on_report: Callable[[evt.Event], tuple[int, None]] | None = None,
@@ -128,6 +137,7 @@ class Sender:
         self._peer = peer
         self._calling_ae = calling_ae
         self._timeout = timeout
+        self._tls = tls
         self._compression = compression
         self._on_report = on_report
         # What is not compressed can be sent in either form; what is compressed needs a context of its own.
@@ -144,6 +154,7 @@ class Sender:
             self.contexts,
             calling_ae=self._calling_ae,
             timeout=self._timeout,
+            tls=self._tls,
             on_report=self._on_report,
         )
         return self

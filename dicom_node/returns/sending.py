@@ -9,7 +9,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_node.returns.returner import Sender
-from dicom_node.settings import Peer
+from dicom_node.settings import Peer, Tls
 from dicom_node.synthetic import wrap
 from dicom_node.wire import COMPUTED_RADIOGRAPHY
 from pipeline.errors import UnreadableRadiograph
@@ -34,7 +34,7 @@ def files_in(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def send_files(
-    peer: Peer, files: Sequence[Path], *, calling_ae: str, timeout: float, maximum_pixels: int
+    peer: Peer, files: Sequence[Path], *, calling_ae: str, timeout: float, maximum_pixels: int, tls: Tls | None = None
 ) -> Iterator[Sent]:
     """Send `files` on one association, and tell of each as it goes.
 
@@ -48,7 +48,7 @@ def send_files(
             yield Sent(file=file, problem=f"is not a DICOM file that can be sent: {e}")
     if not kinds:
         return
-    with Sender(peer, kinds.values(), calling_ae=calling_ae, timeout=timeout) as sender:
+    with Sender(peer, kinds.values(), calling_ae=calling_ae, timeout=timeout, tls=tls) as sender:
         for file in kinds:
             try:
                 dataset = _object(file, maximum_pixels)

@@ -95,6 +95,31 @@ def test_no_patient_identity_is_logged(process: tuple[Node, subprocess.Popen[str
     assert "PPPP" not in log
 
 
+def test_what_the_listener_leaves_is_private_and_names_no_patient_but_where_it_must(
+    process: tuple[Node, subprocess.Popen[str]],
+) -> None:
+    node, listener = process
+    identity = {"PatientName": "MUSTERMANN^ERIKA", "PatientID": "MUSTERMANN", "AccessionNumber": "MUSTERMANN"}
+    assert send(node, make_cr(extra=identity)).Status == 0x0000
+    send(node, make_cr(extra={**identity, "Rows": 1}))
+    half = associate(node, calling="MUSTER")
+    half.abort()
+
+    listener.send_signal(signal.SIGTERM)
+    assert listener.wait(15) == 0
+
+    left = [node.settings.data_dir, *node.settings.data_dir.rglob("*")]
+    may_hold = (".dcm", ".sqlite", ".sqlite-wal", ".sqlite-shm")
+    assert [path for path in left if "MUSTERMANN" in str(path)] == []
+    assert [
+        path for path in left if path.is_file() and path.suffix not in may_hold and b"MUSTERMANN" in path.read_bytes()
+    ] == []
+    assert {path.stat().st_mode & 0o777 for path in left if path.is_dir()} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in left if path.is_file()} == {0o600}
+    # Of the database, the tables of the queue name nobody.
+    assert "MUSTERMANN" not in str(node.rows("select * from workflow_status"))
+
+
 def test_the_listener_imports_nothing_that_reads_pixels() -> None:
     program = (
         "import dicom_node.reception.listener, sys;"

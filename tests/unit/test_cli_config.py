@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from dicom_node import __version__
 from dicom_node.cli import app
 from dicom_node.errors import ConfigurationError
-from dicom_node.settings import Settings
+from dicom_node.settings import Settings, load_settings
 
 COMMANDS = {
     "run", "listen", "work", "return", "echo", "send", "status", "retry", "read",
@@ -195,3 +195,37 @@ def test_the_process_prints_help_when_it_is_told_nothing() -> None:
     assert "Usage: " in done.stdout + done.stderr
     done = process("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"covid-xnet {__version__}\n", "")
+
+
+def test_a_secret_comes_from_a_file_that_the_environment_names_and_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("postgresql+psycopg://node:geheim1@db/ledger?sslpassword=geheim2\n")
+    monkeypatch.setenv("COVIDXNET_DATABASE_URL_FILE", str(file))
+    assert load_settings().database_url == file.read_text().strip()
+    shown = run("config", "show")
+    assert shown.exit_code == 0
+    assert "node:***@db/ledger" in shown.output
+    assert "geheim" not in shown.output + run("config", "show", "--json").output
+    monkeypatch.setenv("COVIDXNET_DATABASE_URL", "sqlite:///plain")
+    assert load_settings().database_url == "sqlite:///plain"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("COVIDXNET_DATABASE_URL_FILE", "/nowhere/secret", "/nowhere/secret cannot be read"),
+        ("COVIDXNET_DATABASE_LINK_FILE", "/dev/null", "is not a setting"),
+        ("COVIDXNET_DATABASE_URL", "geheim no url geheim", "database_url cannot be used"),
+        ("COVIDXNET_DATABASE_URL", "strange://node:geheim@db", "database_url cannot be used"),
+    ],
+)
+def test_a_wrong_secret_is_one_line_that_does_not_tell_it(
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    problem = run("status").exception
+    assert isinstance(problem, ConfigurationError)
+    assert words in str(problem)
+    assert "geheim" not in str(problem)
