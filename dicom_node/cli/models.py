@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("card")(card)
     group.command("verify")(verify)
+    group.command("export")(export)
     group.command("import-rib-suppression")(import_rib_suppression)
     app.add_typer(group, name="models")
 
@@ -153,6 +154,45 @@ def _compare(registry: "Registry") -> None:
                     f"{name}: OpenVINO differs from Keras by {difference:.1e}.", hint="Install the weights again."
                 )
             typer.echo(f"{name}: OpenVINO differs from Keras by {difference:.1e}, at most {PARITY:.0e} is allowed.")
+
+
+def export(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="Folder that gets it; new or empty.")],
+    form: Annotated[
+        str, typer.Option("--form", help="saved-model (TensorFlow), litert (TensorFlow Lite) or openvino.")
+    ] = "saved-model",
+    folder: FolderOption = None,
+) -> None:
+    """Export a network for other software, with its manifest and card, compared with Keras (needs the extra `train`).
+
+    Example: covid-xnet models export covid_xnet --form litert --out covid-xnet-litert
+    """
+    from dicom_node.cli.train import training
+
+    with training("Exporting"):
+        import numpy as np
+
+        from models.registry import SHIPPED, Registry
+        from pipeline.evaluation.card import card as written
+        from pipeline.training.export import ParityBroken
+        from pipeline.training.hand_out import Form, NotEmpty, hand_out
+
+        registry = Registry.load(folder or SHIPPED)
+        if name not in registry.entries:
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(registry.entries)}.", param_hint="NAME")
+        if form not in set(Form):
+            raise typer.BadParameter(f"{form!r} is none of {', '.join(Form)}.", param_hint="--form")
+        side = registry.entries[name].side
+        example = np.random.default_rng(0).random((side, side), dtype=np.float32)
+        try:
+            difference = hand_out(registry, name, Form(form), out, example)
+        except NotEmpty as e:
+            raise NodeError(f"{e}.", hint="Give another --out.") from e
+        except ParityBroken as e:
+            raise NodeError(f"{e}.", hint="Do not use what lies in --out.") from e
+        (out / "card.md").write_text(written(Registry.load(out), name), "utf-8")
+    typer.echo(f"{name} differs from Keras by {difference:.1e}. Written to {out}.")
 
 
 def import_rib_suppression(

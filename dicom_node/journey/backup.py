@@ -23,6 +23,7 @@ from dicom_node.errors import ConfigurationError, DatabaseDamaged, NodeError, Ou
 from dicom_node.journey.database import check_integrity, open_engine, prepare
 from dicom_node.journey.ledger import ReceivedObject, ReturnRow
 from dicom_node.journey.retention import PURGE_LOCK
+from dicom_node.journey.site import commissioning_file
 from dicom_node.results.shelf import ResultShelf
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
@@ -138,7 +139,9 @@ def _copy_database(source: Path, target: Path) -> None:
 
 
 def _files_named(copied: Settings, settings: Settings) -> Iterator[Path]:
-    """Files of `settings` that the database of `copied` names."""
+    """Files of `settings` that the database of `copied` names, and what the site signed."""
+    if (signed := commissioning_file(settings)).exists():
+        yield signed
     spool, shelf = Spool(settings.spool_dir, minimum_free_bytes=0), ResultShelf(settings.results_dir)
     engine = open_engine(copied)
     try:

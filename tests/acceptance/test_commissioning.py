@@ -19,7 +19,7 @@ UNLABELLED, LABELLED = 50, 10
 
 def read_by(node: RunningNode, count: int) -> list[dict[str, Any]]:
     """The objects of the ledger when `count` have been read, in the order of arrival."""
-    wait_until(lambda: node.status()["counts"]["read"] == count, 240)
+    wait_until(lambda: node.log.read_text().count('event="radiograph read"') == count, 240)
     objects: list[dict[str, Any]] = node.status()["objects"][::-1]
     return objects
 

@@ -53,6 +53,14 @@ def test_what_is_restored_is_what_was_backed_up(store: Store, tmp_path: Path) ->
     engine.dispose()
 
 
+def test_what_the_site_signed_is_in_the_backup(store: Store, tmp_path: Path) -> None:
+    (store.settings.data_dir / "commissioning.json").write_text('{"by": "Ada"}')
+    back_up(store.settings, tmp_path / "backup")
+    there = elsewhere(tmp_path)
+    restore(there, tmp_path / "backup")
+    assert (there.data_dir / "commissioning.json").read_text() == '{"by": "Ada"}'
+
+
 def test_a_backup_begins_in_an_empty_folder(store: Store, tmp_path: Path) -> None:
     (tmp_path / "backup").mkdir()
     (tmp_path / "backup" / "letter").touch()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from dicom_node.cli import app
 from dicom_node.errors import NodeError
-from models.registry import MANIFEST, SHIPPED, Registry
+from models.registry import MANIFEST, SHIPPED, Registry, sha256
 
 NETWORKS = ("lung_unet", "rib_suppression", "covid_xnet")
 
@@ -112,3 +112,27 @@ def test_a_classifier_of_another_recipe_is_told_by_verify(weights: Path) -> None
             entry["operating_point"]["recipe_digest"] = "0" * 64
     (weights / MANIFEST).write_text(json.dumps(manifest))
     assert "was trained with another recipe" in error_of(run("verify", "--folder", weights))
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["openvino", pytest.param("saved-model", marks=pytest.mark.slow), pytest.param("litert", marks=pytest.mark.slow)],
+)
+def test_an_exported_network_lies_there_with_manifest_and_card(form: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run("export", "rib_suppression", "--form", form, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "differs from Keras by" in done.output
+    entry, shipped = Registry.load(out).entries["rib_suppression"], Registry.load().entries["rib_suppression"]
+    assert (entry.version, entry.data, entry.metrics) == (shipped.version, shipped.data, shipped.metrics)
+    written = {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()}
+    assert written == {*entry.files, MANIFEST, "card.md"}
+    assert {file: sha256(out / file) for file in entry.files} == entry.files
+    assert "Not for diagnosis" in (out / "card.md").read_text("utf-8")
+    assert "is not empty" in error_of(run("export", "rib_suppression", "--form", form, "--out", out))
+
+
+def test_an_export_of_an_unknown_network_or_form_is_wrong_usage(tmp_path: Path) -> None:
+    assert run("export", "nothing", "--out", tmp_path / "out").exit_code == 2
+    assert run("export", "lung_unet", "--form", "crayon", "--out", tmp_path / "out").exit_code == 2
+    assert not (tmp_path / "out").exists()
