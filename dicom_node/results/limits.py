@@ -51,6 +51,14 @@ def hold_to_limits(header: Dataset, source: Dataset) -> tuple[str, ...]:
             values = [str(value)[: _LONGEST[element.VR]] for value in _values(header, keyword)]
             element.value = values[0] if dictionary_VM(element.tag) == "1" else values
             remarks.append(f"{keyword} of the source is too long and was cut")
+    remarks += [
+        f"{keyword} of the source is in small letters and was put into capitals"
+        for keyword in _TOLD
+        if keyword in header
+        and header[keyword].VR == "CS"
+        and keyword != "SpecificCharacterSet"
+        and _small(source, keyword)
+    ]
     left_out = [keyword for keyword in _TOLD if _told(source, keyword) and not _told(header, keyword)]
     emptied = [remark.split()[0] for remark in remarks]
     remarks += [f"{k} of the source is not valid and was left out" for k in left_out if k not in emptied]
@@ -78,6 +86,11 @@ def _within(header: Dataset, keyword: str) -> bool:
 
 def _repeats(source: Dataset, keyword: str) -> bool:
     return keyword in source and len(_values(source, keyword)) > 1
+
+
+def _small(source: Dataset, keyword: str) -> bool:
+    value = source.get(keyword)
+    return isinstance(value, str) and value.upper() != value
 
 
 def _has_other_bytes(source: Dataset, keyword: str) -> bool:

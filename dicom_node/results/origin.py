@@ -223,7 +223,11 @@ def _value(source: Dataset, keyword: str, encodings: Sequence[str]) -> Any:
     if isinstance(value, list) and keyword in ("PatientName", "PatientID", "ReferringPhysicianName"):
         value = "" if not value else value[0]
     pattern = _VALID.get(keyword)
-    return value if pattern is None or re.fullmatch(pattern, str(value)) else None
+    if pattern is None or re.fullmatch(pattern, str(value)):
+        return value
+    # PS3.5 table 6.2-1: a code string has no small letters, so that there is no doubt what they mean.
+    capitals = str(value).upper()
+    return capitals if dictionary_VR(tag) == "CS" and re.fullmatch(pattern, capitals) else None
 
 
 def _texts(value: Any) -> str | list[str]:

@@ -76,7 +76,7 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         }
         with running_node(folder / "node", settings) as node:
             _send(node.peer, list(files.values()))
-            returned = wait_for(pacs, 2 * len(files), seconds=240)
+            returned = wait_for(pacs, 2 * len(files), seconds=540)
             known = {row["sop_instance_uid"]: row for row in node.status()["objects"]}
         yield Outcome(
             files=files,

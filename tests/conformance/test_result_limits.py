@@ -55,7 +55,8 @@ def texts(dataset: Dataset) -> list[str]:
         ("PatientSex", "U", None, "is not valid and was left out"),
         ("StudyDate", "20201399", None, "is not valid and was left out"),
         ("PatientAge", "sixty", None, "is not valid and was left out"),
-        ("BodyPartExamined", "Brustkorb", None, "is not valid and was left out"),
+        ("BodyPartExamined", "chest-pa", None, "is not valid and was left out"),
+        ("PatientSex", "f", "F", "is in small letters and was put into capitals"),
         ("Laterality", "B", None, "is not valid and was left out"),
         ("PixelSpacing", ["0", "0"], None, "is not valid and was left out"),
     ],
@@ -72,6 +73,12 @@ def test_what_cannot_be_carried_over_is_mended_and_the_report_says_so(
     assert f"Remark: {keyword} of the source {remark}." in told
     assert "Remark: a flag of the gate." in told
     assert results.repairs == (f"{keyword} of the source {remark}",)
+
+
+def test_a_body_part_in_small_letters_is_told_in_capitals() -> None:
+    results = results_of(BodyPartExamined="lung")
+    assert results.secondary_capture.BodyPartExamined == "LUNG"
+    assert results.repairs == ("BodyPartExamined of the source is in small letters and was put into capitals",)
 
 
 def test_a_wrong_character_set_is_a_repair_that_is_recorded() -> None:
