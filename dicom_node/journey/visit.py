@@ -1,6 +1,5 @@
 """One visit to a destination: give it what waits, then ask it to prove what it has stored."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ import sqlalchemy as sa
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
-from pynetdicom import evt
 from sqlalchemy.orm import Session
 
 from dicom_node.errors import NoContextAccepted, PeerUnreachable
@@ -64,7 +62,6 @@ class Visit:
         self._destination = destination
         self._commitment = settings.commitment_of(destination)
         self._shelf = ResultShelf(settings.results_dir)
-        self._reported = threading.Event()
         self._suspected: list[Proof] = []
         with Session(queue.engine) as session, session.begin():
             circuit = circuit_of(session, destination)
@@ -106,12 +103,6 @@ class Visit:
         kinds = {(UID(ds.SOPClassUID), UID(ds.file_meta.TransferSyntaxUID)) for _, ds in objects if ds is not None}
         peer = Peer.parse(self._destination)
         record = partial(self._queue.record_report, reporter=peer.ae_title, apart=False)
-
-        def on_report(event: evt.Event) -> tuple[int, None]:
-            answer = answer_report(event, record, reporter=peer.ae_title)
-            self._reported.set()
-            return answer
-
         return Sender(
             peer,
             # Of what is stored, too: an association without any context that the peer takes would be none.
@@ -121,7 +112,7 @@ class Visit:
             tls=self._settings.tls_to(peer),
             compression=[OVERLAY_COMPRESSION[name] for name in self._settings.compression_of(self._destination)],
             services=PROOFS_ASKED_FOR[self._commitment],
-            on_report=on_report,
+            on_report=partial(answer_report, record=record, reporter=peer.ae_title),
         )
 
     def _send(self, sender: Sender, objects: Iterable[tuple[ReturnRow, Dataset | None]]) -> None:
@@ -203,7 +194,7 @@ class Visit:
             if answer.status != CommitmentFailure.RESOURCE_LIMITATION:
                 self._deny(Proof.COMMITMENT)
         elif not self._reports_apart:
-            self._reported.wait(REPORT_SECONDS)
+            sender.wait_for_report(REPORT_SECONDS)
 
     def _give_up_waiting(self) -> None:
         """Forget requests for storage commitment that have not been answered in time."""

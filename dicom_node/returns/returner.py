@@ -1,15 +1,17 @@
 """Give objects to a peer by C-STORE."""
 
 import socket
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import code_to_category
 
@@ -26,6 +28,7 @@ from dicom_node.wire import (
     SECONDARY_CAPTURE,
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
+    ReportStatus,
 )
 
 PDU_LENGTH: Final = 131_072
@@ -64,12 +67,12 @@ def associate(
     calling_ae: str,
     timeout: float,
     tls: Tls | None = None,
-    on_report: Callable[[evt.Event], tuple[int, None]] | None = None,
+    handlers: Sequence[tuple[Any, Callable[[evt.Event], Any]]] = (),
 ) -> Association:
     """Open an association.
 
-    timeout: seconds to wait for connection and answers. tls: None: not encrypted. on_report: answers an
-    N-EVENT-REPORT that comes on it.
+    timeout: seconds to wait for connection and answers. tls: None: not encrypted. handlers: of pynetdicom's events,
+    besides our own.
     Raises PeerUnreachable if there is none, with what the peer or the network said; it is a NoContextAccepted if the
     peer is there, but takes nothing of what was proposed.
     """
@@ -88,10 +91,7 @@ def associate(
         ae_title=peer.ae_title,
         max_pdu=PDU_LENGTH,
         tls_args=tls_args,
-        evt_handlers=[
-            (evt.EVT_CONN_OPEN, _send_at_once),
-            *([(evt.EVT_N_EVENT_REPORT, on_report)] if on_report else []),
-        ],
+        evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once), *handlers],
     )
     if association.is_established:
         return association
@@ -140,6 +140,8 @@ class Sender:
         self._tls = tls
         self._compression = compression
         self._on_report = on_report
+        self._heard = False
+        self._answered = threading.Event()
         # What is not compressed can be sent in either form; what is compressed needs a context of its own.
         offers = {(sop_class, (syntax,) if syntax.is_compressed else PLAIN) for sop_class, syntax in kinds}
         if any(sop_class == SECONDARY_CAPTURE for sop_class, _ in offers):
@@ -155,15 +157,21 @@ class Sender:
             calling_ae=self._calling_ae,
             timeout=self._timeout,
             tls=self._tls,
-            on_report=self._on_report,
+            handlers=[(evt.EVT_N_EVENT_REPORT, self._hear), (evt.EVT_PDU_SENT, self._look_whether_answered)],
         )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._association.is_established:
-            self._association.release()
+        if not self._association.is_established:
+            return
+        # Not in this thread: pynetdicom waits without a limit for its own, which a report may have kept busy.
+        release = threading.Thread(target=self._association.release, daemon=True)
+        release.start()
+        release.join(2 * self._timeout)
+        if release.is_alive():
+            self._association.abort(block=False)
 
     def send(self, dataset: Dataset) -> Answer:
         """Send one object; raises PeerUnreachable if the peer went away before it answered.
@@ -208,6 +216,20 @@ class Sender:
         except RuntimeError:  # the association ended before
             response = Dataset()
         return self._answer(response)
+
+    def wait_for_report(self, seconds: float) -> None:
+        """Wait until a report has come on this association and was answered; `seconds` at most."""
+        self._answered.wait(seconds)
+
+    def _hear(self, event: evt.Event) -> tuple[int, None]:
+        answer = self._on_report(event) if self._on_report else (ReportStatus.INVALID_ARGUMENT_VALUE, None)
+        self._heard = True
+        return answer
+
+    def _look_whether_answered(self, event: evt.Event) -> None:
+        # To release the association before the answer has left would be a fault of the protocol (PS3.8 table 9-10).
+        if self._heard and isinstance(event.pdu, P_DATA_TF):
+            self._answered.set()
 
     def finds(self, header: Dataset) -> bool | None:
         """Whether the peer finds an object of these UIDs; None if it answers with a failure.
