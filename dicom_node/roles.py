@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from types import ModuleType
 from typing import Final, NoReturn
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -29,6 +30,7 @@ _NOT_FOR_THE_LISTENER: Final = (
     "jpeg_ls",
     "requests",
     "rich",
+    "tqdm",
 )
 
 
@@ -66,6 +68,10 @@ def main() -> None:
     if role is Role.LISTEN:
         # The listener never touches a pixel: without numpy and the decoders it is small, and no bug can make it decode.
         sys.modules.update(dict.fromkeys(_NOT_FOR_THE_LISTENER))  # type: ignore[arg-type]
+        # Nor does it care for the names of private elements, which are two megabytes.
+        names = ModuleType("pydicom._private_dict")
+        names.__dict__["private_dictionaries"] = {}
+        sys.modules[names.__name__] = names
 
     from dicom_node import logs
     from dicom_node.errors import ConfigurationError, NodeError

@@ -475,6 +475,11 @@ class Settings(BaseSettings):
         return self.data_dir / "spool"
 
     @property
+    def audit_dir(self) -> Path:
+        """Where the audit trail is written."""
+        return self.data_dir / "audit"
+
+    @property
     def results_dir(self) -> Path:
         """Where composed result objects lie."""
         return self.data_dir / "results"

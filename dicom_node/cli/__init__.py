@@ -12,6 +12,7 @@ import typer
 
 from dicom_node import __version__
 from dicom_node.cli import (
+    audit,
     commission,
     config,
     conformance,
@@ -62,7 +63,21 @@ def options(
     ctx.obj = config
 
 
-for commands in (node, peers, journeys, keeping, read, commission, config, conformance, models, train, evaluate, demo):
+for commands in (
+    node,
+    peers,
+    journeys,
+    keeping,
+    audit,
+    read,
+    commission,
+    config,
+    conformance,
+    models,
+    train,
+    evaluate,
+    demo,
+):
     commands.register(app)
 
 

@@ -7,8 +7,10 @@ import sqlalchemy as sa
 from pynetdicom.presentation import build_context
 from sqlalchemy.orm import Session
 
+from dicom_node.audit import Kind, Outcome
 from dicom_node.errors import PeerUnreachable
 from dicom_node.faultpoints import Point, reach
+from dicom_node.journey.audit_head import open_trail
 from dicom_node.journey.circuit import (
     broke_off,
     came_to_its_end,
@@ -38,6 +40,11 @@ class ReturnDesk:
     def __init__(self, settings: Settings, queue: JourneyQueue) -> None:
         self._settings = settings
         self._queue = queue
+        self._trail = open_trail(settings, queue.engine, by="returner")
+
+    def close(self) -> None:
+        """Write what waits for the audit trail."""
+        self._trail.close()
 
     def return_results(self, journey: str, destination: str, turn: int = 1) -> str:
         """Visit `destination` once with what is due of `journey`; returns a `Returned`.
@@ -88,6 +95,7 @@ class ReturnDesk:
             rows = session.scalars(_open_rows(journey, destination, turn)).all()
             if not rows:
                 return Returned.CLOSED
+            objects = [row.sop_instance_uid for row in rows]
             circuit = circuit_of(session, destination)
             if circuit.state != CircuitState.CLOSED and not probing:
                 for row in rows:
@@ -97,6 +105,15 @@ class ReturnDesk:
         reach(Point.RETURN_BEGUN)
         visit = Visit(self._settings, self._queue, journey, destination)
         problem = visit.make()
+        if visit.reached:
+            self._trail.record(
+                Kind.INSTANCES_TRANSFERRED,
+                outcome=Outcome.MINOR_FAILURE if problem else Outcome.SUCCESS,
+                action="sent",
+                destination=destination,
+                journey=journey,
+                objects=objects,
+            )
         reach(Point.RETURN_RECORDED)
         with Session(self._queue.engine) as session, session.begin():
             circuit = circuit_of(session, destination)

@@ -17,7 +17,9 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 from sqlalchemy.orm import Session
 
+from dicom_node.audit import Kind
 from dicom_node.errors import OutOfResources
+from dicom_node.journey.audit_head import open_trail
 from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, ReturnState, Study, now
 from dicom_node.logs import log
 from dicom_node.results.shelf import ResultShelf
@@ -107,6 +109,12 @@ class Retention:
         objects, size = len(sizes), sum(sizes)
         if objects:
             log.info("purged", objects=objects, bytes=size)
+            trail = open_trail(self._settings, self._engine, by="retention")
+            trail.record(
+                Kind.STUDY_DELETED, objects=objects, bytes=size, of_one_patient=patient_id is not None,
+                before=before.isoformat() if before else "",
+            )  # fmt: skip
+            trail.close()
         return Purged(objects=objects, bytes=size, open=left if at_least is None else 0)
 
     def _purge_some(self, where: list[sa.ColumnElement[bool]], at_least: int | None) -> list[int]:

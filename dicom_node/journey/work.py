@@ -57,8 +57,9 @@ def return_journeys(settings: Settings, name: str) -> None:
         client_context(settings.tls)  # now, and not when the first result is on its way
 
     queue = JourneyQueue(settings)
+    desk = ReturnDesk(settings, queue)
     register_returns(
-        ReturnDesk(settings, queue),
+        desk,
         retry_seconds=settings.retry_seconds,
         commitment_timeout=settings.commitment_timeout,
     )
@@ -66,3 +67,4 @@ def return_journeys(settings: Settings, name: str) -> None:
         # Beside the returns, which leave it time: they wait for peers.
         keep_in_background(Retention(settings, queue.engine))
         wait_for_the_end()
+    desk.close()

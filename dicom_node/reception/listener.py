@@ -18,15 +18,18 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.transport import AssociationServer
 
+from dicom_node.audit import Kind, Outcome
 from dicom_node.errors import ConfigurationError
+from dicom_node.journey.audit_head import open_trail
 from dicom_node.journey.queue import JourneyQueue
 from dicom_node.logs import log
-from dicom_node.reception.admission import Admission, Rejection, plain_address
+from dicom_node.reception.admission import Admission, plain_address
 from dicom_node.reception.adoption import Adoption
 from dicom_node.reception.lobby import Guest, Lobby
 from dicom_node.reception.peer_socket import MAXIMUM_PDU
 from dicom_node.reception.provider import Handler
 from dicom_node.reception.receiver import Receiver
+from dicom_node.reception.traffic import Traffic
 from dicom_node.returns.commitment import answer_report
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
@@ -77,17 +80,20 @@ class Listener:
         entity._servers.append(self._server)  # as AE.start_server does
         self.port: int = self._server.server_address[1]
         self._settings = settings
+        self._trail = open_trail(settings, queue.engine, by="listener")
         self._spool = spool
         self._lobby = Lobby(
             self._server.socket,
             Admission(settings, addresses_of_destinations=_addresses_of_destinations(settings)),
             enter=self._enter,
-            rejected=_log_rejection,
+            turned_away=self._turned_away,
+            left=self._left,
             timeout=settings.network_timeout,
             tls=RenewedContext(settings.tls).current if settings.tls_certificate else None,
         )
 
     def __enter__(self) -> Self:
+        self._trail.record(Kind.APPLICATION_ACTIVITY, activity="start")
         self._lobby.open()
         return self
 
@@ -108,6 +114,9 @@ class Listener:
             if late:
                 break
             time.sleep(0.02)
+        self._lobby.lock_up()
+        self._trail.record(Kind.APPLICATION_ACTIVITY, activity="stop")
+        self._trail.close()
 
     def _enter(self, guest: Guest) -> "_Served":
         handler = Handler(
@@ -120,6 +129,32 @@ class Listener:
             timeout=self._settings.network_timeout,
         )
         return _Served(handler.association)
+
+    def _turned_away(self, guest: Guest, reason: str) -> None:
+        calling_ae = guest.request.calling_ae if guest.request else ""
+        if guest.request:
+            log.warning("association rejected", calling_ae=calling_ae, peer=guest.address, reason=reason)
+        else:
+            log.warning("connection refused", peer=guest.address, reason=reason)
+        self._trail.record(
+            Kind.SECURITY_ALERT,
+            outcome=Outcome.MINOR_FAILURE,
+            alert="Node Authentication",
+            calling_ae=calling_ae,
+            address=guest.address,
+            reason=reason,
+        )
+
+    def _left(self, guest: Guest) -> None:
+        if isinstance(guest.association, _Served) and (details := guest.association.traffic.details()):
+            self._trail.record(
+                Kind.INSTANCES_TRANSFERRED,
+                outcome=Outcome.MINOR_FAILURE if guest.association.traffic.failed else Outcome.SUCCESS,
+                action="received",
+                calling_ae=guest.request.calling_ae if guest.request else "",
+                address=guest.address,
+                **details,
+            )
 
 
 class _Served:
@@ -136,6 +171,12 @@ class _Served:
             return time.monotonic() - self._begun
         idle: float = self._association.dimse.idle
         return idle
+
+    @property
+    def traffic(self) -> Traffic:
+        """What came on it."""
+        traffic: Traffic = self._association.dimse.traffic
+        return traffic
 
     @property
     def over(self) -> bool:
@@ -213,12 +254,3 @@ def _addresses_of_destinations(settings: Settings) -> frozenset[str]:
             found = socket.getaddrinfo(destination.peer.host, None, type=socket.SOCK_STREAM)
             addresses.update(plain_address(str(entry[4][0])) for entry in found)
     return frozenset(addresses)
-
-
-def _log_rejection(guest: Guest, why: Rejection) -> None:
-    log.warning(
-        "association rejected",
-        calling_ae=guest.request.calling_ae if guest.request else "",
-        peer=guest.address,
-        reason=why.in_words,
-    )

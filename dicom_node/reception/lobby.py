@@ -81,7 +81,8 @@ class Lobby:
         admission: Admission,
         *,
         enter: Callable[[Guest], Association],
-        rejected: Callable[[Guest, Rejection], None],
+        turned_away: Callable[[Guest, str], None],
+        left: Callable[[Guest], None],
         timeout: float,
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
@@ -89,12 +90,14 @@ class Lobby:
 
         tls: gives the context for the next connection; None: not encrypted.
 
-        `enter` and `rejected` are called in the lobby's thread.
+        turned_away: told of who does not get in, and why; left: of who is gone, with its threads. All are called in
+        the lobby's thread.
         """
         self._listening = listening
         self._admission = admission
         self._enter = enter
-        self._rejected = rejected
+        self._turned_away = turned_away
+        self._left = left
         self._timeout = timeout
         self._tls = tls
         self._selector = selectors.DefaultSelector()
@@ -118,6 +121,10 @@ class Lobby:
         for guest in [*self._silent, *self._asking]:
             self._send_away(guest, _ABORT)
         self._selector.close()
+
+    def lock_up(self) -> None:
+        """See off those who were still inside when the lobby closed."""
+        self._see_off()
 
     def _run(self) -> None:
         while not self._end.is_set():
@@ -190,7 +197,7 @@ class Lobby:
         except ssl.SSLWantWriteError:
             wanted = selectors.EVENT_WRITE
         except OSError as e:
-            log.warning("connection refused", peer=guest.address, reason=f"TLS: {getattr(e, 'reason', None) or 'lost'}")
+            self._turned_away(guest, f"TLS: {getattr(e, 'reason', None) or 'lost'}")
             self._send_away(guest, b"")
             return False
         self._selector.modify(guest.connection, wanted, guest)
@@ -214,7 +221,7 @@ class Lobby:
         if len(guest.said) == _HEADER_BYTES == wanted:
             kind, _, length = struct.unpack(">BBL", guest.said)
             if kind != _ASSOCIATE_RQ or not _FIXED_BYTES <= _HEADER_BYTES + length <= _LARGEST_REQUEST:
-                log.warning("connection refused", peer=guest.address, reason="it does not begin with an association")
+                self._turned_away(guest, "it does not begin with an association")
                 self._send_away(guest, _ABORT)
                 return False
         elif len(guest.said) == wanted:
@@ -235,7 +242,7 @@ class Lobby:
             self._reject(guest, why)
 
     def _let_in(self, now: float) -> None:
-        self._inside = [guest for guest in self._inside if guest.association and not guest.association.over]
+        self._see_off()
         full: set[tuple[bool, str]] = set()
         # Known peers first; of the same kind, who came last: those before are most likely a flood, or have given up.
         for guest in sorted(self._asking, key=lambda other: (not other.known, -other.since)):
@@ -252,6 +259,12 @@ class Lobby:
             if now - guest.since > LONGEST_WAIT_FOR_ROOM:
                 self._reject(guest, Rejection.LOCAL_LIMIT)
 
+    def _see_off(self) -> None:
+        gone = [guest for guest in self._inside if guest.association is None or guest.association.over]
+        self._inside = [guest for guest in self._inside if guest not in gone]
+        for guest in gone:
+            self._left(guest)
+
     def _make_room(self, newcomer: Guest) -> None:
         leaver = self._admission.who_makes_room(newcomer, self._inside)
         if leaver is None:
@@ -262,7 +275,7 @@ class Lobby:
             leaver.connection.shutdown(socket.SHUT_RDWR)
 
     def _reject(self, guest: Guest, why: Rejection) -> None:
-        self._rejected(guest, why)
+        self._turned_away(guest, why.in_words)
         self._send_away(guest, struct.pack(">BBLBBBB", 3, 0, 4, 0, *why.value))
 
     def _send_away(self, guest: Guest, last_words: bytes) -> None:

@@ -28,6 +28,7 @@ from dicom_node.faultpoints import Point, reach
 from dicom_node.logs import log
 from dicom_node.reception.header import is_uid
 from dicom_node.reception.peer_socket import QUIET_WAIT_SECONDS, PeerSocket
+from dicom_node.reception.traffic import Traffic
 from dicom_node.settings import parse_ae_title
 from dicom_node.spool import Spool, Temporary
 from dicom_node.wire import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -127,6 +128,7 @@ class SpoolingProvider(DIMSEServiceProvider):  # type: ignore[misc]
         self._serving = False
         self._last = self._begun = time.monotonic()
         self._bytes = 0
+        self.traffic = Traffic()
 
     @property
     def idle(self) -> float:

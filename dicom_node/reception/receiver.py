@@ -54,11 +54,12 @@ class Receiver:
         node cannot take it now. 0x0111, 0xA900 and 0xC000: it never will; recorded with the reason. 0x0110: a fault of
         ours.
         """
-        arrival = arrival_of(event.request)
+        arrival, study, status = arrival_of(event.request), "", StoreStatus.PROCESSING_FAILURE
         try:
             if arrival is None:
                 raise NotUnderstood("The C-STORE command came without a data set.")
-            self._take_in(arrival, event)
+            study = self._take_in(arrival, event)
+            status = StoreStatus.SUCCESS
         except tuple(_STATUS_OF) as e:
             status = _STATUS_OF[type(e)]
             self._record_rejected(event, status, e)
@@ -68,11 +69,13 @@ class Receiver:
             log.exception("store failed", sop_instance_uid=str(event.request.AffectedSOPInstanceUID))
             return _answer(StoreStatus.PROCESSING_FAILURE, "The node failed; see its log.")
         finally:
+            event.assoc.dimse.traffic.note(status, study)
             if arrival:
                 arrival.close()
         return _answer(StoreStatus.SUCCESS, "")
 
-    def _take_in(self, arrival: Arrival, event: Event) -> None:
+    def _take_in(self, arrival: Arrival, event: Event) -> str:
+        """Returns the Study Instance UID."""
         if arrival.problem or arrival.temporary is None:
             raise arrival.problem or NotUnderstood("The data set is empty.")
         arrival.temporary.flush()
@@ -84,6 +87,7 @@ class Receiver:
         requestor = event.assoc.requestor
         sender = Sender(ae_title=requestor.ae_title, address=requestor.address, priority=event.request.Priority)
         self._record(header, verdict, kept, sender)
+        return text(header.dataset, "StudyInstanceUID")
 
     def adopt(self, kept: Kept) -> None:
         """Hand over an object that lies in the spool and that no row knows: its listener died before it wrote one.

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from pydicom import Dataset
 
+from dicom_node.audit import Head, entries, first_fault
 from dicom_node.demo.orthanc import free_port
 from dicom_node.spool import Spool
 from tests.listening import Node, assert_serves, associate, run_listener, send, settings_in, wait_until
@@ -102,11 +103,25 @@ def test_what_the_listener_leaves_is_private_and_names_no_patient_but_where_it_m
     identity = {"PatientName": "MUSTERMANN^ERIKA", "PatientID": "MUSTERMANN", "AccessionNumber": "MUSTERMANN"}
     assert send(node, make_cr(extra=identity)).Status == 0x0000
     send(node, make_cr(extra={**identity, "Rows": 1}))
-    half = associate(node, calling="MUSTER")
-    half.abort()
+    assert associate(node, calling="MUSTER", called="OTHER").is_rejected
 
     listener.send_signal(signal.SIGTERM)
     assert listener.wait(15) == 0
+
+    trail = list(entries(node.settings.audit_dir))
+    assert sorted((line["event"], line["outcome"]) for line in trail) == [
+        ("Application Activity", 0),
+        ("Application Activity", 0),
+        ("DICOM Instances Transferred", 0),
+        ("DICOM Instances Transferred", 4),
+        ("Security Alert", 4),
+    ]
+    (study,) = node.rows("select study_instance_uid from studies")
+    taken = next(line for line in trail if line["event"] == "DICOM Instances Transferred" and line["outcome"] == 0)
+    assert (taken["studies"], taken["statuses"]) == ({study[0]: 1}, {"0x0000": 1})
+    ((number, digest),) = node.rows("select number, digest from audit_head")
+    assert first_fault(node.settings.audit_dir, Head(number=number, digest=digest)) == ""
+    assert number == len(trail)
 
     left = [node.settings.data_dir, *node.settings.data_dir.rglob("*")]
     may_hold = (".dcm", ".sqlite", ".sqlite-wal", ".sqlite-shm")
