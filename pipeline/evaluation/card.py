@@ -119,9 +119,15 @@ def _protocols(report: Mapping[str, Any]) -> str:
     for name, split in report["protocol_6_calibration"].items():
         rows.append((f"6. {name}", "ECE on unseen archives", _number(split["ece"]), ""))
         if split["commissioned"]:
-            rows.append(("", "ECE, commissioned", _number(split["commissioned"]["ece"]), ""))
+            site = split["commissioned"]
+            words = f"ECE, commissioned on {site['unlabelled']} unlabelled and {site['labelled']} labelled"
+            spread = site.get("standard_deviation")
+            rows.append(("", words, _number(site["ece"]), f"± {spread['ece']:.3f} over draws" if spread else ""))
     energy = report["protocol_7_localisation"]["energy_in_lungs"]["mean"]
     rows.append(("7. Localisation", "share of the map inside the lungs", _number(energy), ""))
+    # Reports of before it was played have none.
+    if (pointing := report["protocol_7_localisation"].get("pointing_game")) is not None:
+        rows.append(("", "its hottest point in lungs drawn by hand", _number(pointing["hits"]), ""))
     speed = report["protocol_8_speed"]
     rows.append(("8. Speed", "ms for a radiograph, one thread", f"{sum(speed['milliseconds'].values()):.0f}", ""))
     recipe, asked = report["recipe"], report["asked"]

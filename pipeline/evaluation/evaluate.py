@@ -75,6 +75,7 @@ def _looked(corpus: Corpus, crossed: Judged, run: Run, recipe: Recipe, weights: 
     return {
         "protocol_7_localisation": {
             "energy_in_lungs": found["energy_in_lungs"],
+            "pointing_game": found["pointing_game"],
             "gallery": found["gallery"],
         },
         "protocol_8_speed": found["speed"],

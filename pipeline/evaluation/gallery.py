@@ -17,7 +17,7 @@ from pipeline.evaluation.study import Corpus, Judged
 from pipeline.flow import Networks, prepare, read
 from pipeline.localise import heatmap
 from pipeline.preprocess import Recipe, working_frame
-from pipeline.radiograph import Radiograph, from_image
+from pipeline.radiograph import Gray, Radiograph, from_image
 from pipeline.training.corpus import MAXIMUM_PIXELS, Sample
 from pipeline.training.export import publish
 from pipeline.training.folds import network_of
@@ -35,7 +35,8 @@ def look(corpus: Corpus, crossed: Judged, run: Run, recipe: Recipe, weights: Pat
     """Protocols 7 and 8 with the network of the first fold, on radiographs of patients that it did not see.
 
     weights: folder with the lung and rib networks. Returns `gallery`: kind -> pictures as PNG in Base64;
-    `energy_in_lungs`: share of the class activation map inside the lungs before it is masked; `speed` and size.
+    `energy_in_lungs`: share of the class activation map inside the lungs before it is masked; `pointing_game`: how
+    often its hottest point lies in lungs that were drawn by hand; `speed` and size.
     """
     fold = crossed.folds[0]
     judge = fold.judge[corpus.decided[fold.judge]]
@@ -56,6 +57,8 @@ def look(corpus: Corpus, crossed: Judged, run: Run, recipe: Recipe, weights: Pat
         }
         measured = [corpus.samples[i] for i in random.permutation(judge[ill])[:_MEASURED]]
         shares = [share for sample in measured if (share := _energy_in_lungs(sample, networks)) is not None]
+        drawn = [i for i in random.permutation(judge[ill]) if _has_mask(corpus.samples[i])]
+        pointed = [hit for i in drawn[:_MEASURED] if (hit := _points_at_lungs(corpus.samples[i], networks)) is not None]
         stages = [dict(read(_radiograph(sample), networks).stages) for sample in measured]
     return {
         "gallery": {
@@ -67,6 +70,11 @@ def look(corpus: Corpus, crossed: Judged, run: Run, recipe: Recipe, weights: Pat
             "mean": float(np.mean(shares)) if shares else None,
             "tenth_percentile": float(np.percentile(shares, 10)) if shares else None,
             "radiographs": len(shares),
+        },
+        "pointing_game": {
+            "hits": float(np.mean([hit for hit, _ in pointed])) if pointed else None,
+            "by_chance": float(np.mean([area for _, area in pointed])) if pointed else None,
+            "radiographs": len(pointed),
         },
         "speed": {
             **size,
@@ -130,12 +138,31 @@ def _picture(sample: Sample, networks: Networks) -> dict[str, Any]:
     return {"png": base64.b64encode(png.tobytes()).decode(), "score": reading.score, "archive": sample.archive}
 
 
+def _has_mask(sample: Sample) -> bool:
+    return sample.lung_mask is not None or sample.lung_mask_with_heart is not None
+
+
+def _points_at_lungs(sample: Sample, networks: Networks) -> tuple[bool, float] | None:
+    """Whether the hottest point lies in the lungs that somebody drew, and the share of the frame that these cover.
+
+    None where nothing is hot. Source: Zhang et al., "Top-down neural attention by excitation backprop", 2016.
+    """
+    hot, _ = _unmasked(sample, networks)
+    drawn = sample.mask(hot.shape, with_heart=sample.lung_mask is None) > 0.5
+    return (bool(drawn.flat[int(hot.argmax())]), float(drawn.mean())) if hot.max() > 0 else None
+
+
 def _energy_in_lungs(sample: Sample, networks: Networks) -> float | None:
     """Share of the class activation map inside the lungs; None without lungs, or where nothing is hot."""
+    hot, lungs = _unmasked(sample, networks)
+    total = float(hot.sum())
+    return float(hot[lungs].sum()) / total if total > 0 and lungs.any() else None
+
+
+def _unmasked(sample: Sample, networks: Networks) -> tuple[Gray, NDArray[np.bool_]]:
+    """The class activation map before it is masked, and the lungs that the node found."""
     prepared = prepare(_radiograph(sample), lungs=networks.lungs, ribs=networks.ribs, recipe=networks.recipe, stages={})
     _, activation = classify(prepared.image, networks.classifier)
     everywhere = np.ones_like(prepared.lungs)
     scale = networks.operating_point.activation_scale
-    hot = heatmap(activation, prepared.box, everywhere, scale, unrolling=prepared.unrolling)
-    total = float(hot.sum())
-    return float(hot[prepared.lungs].sum()) / total if total > 0 and prepared.lungs.any() else None
+    return heatmap(activation, prepared.box, everywhere, scale, unrolling=prepared.unrolling), prepared.lungs

@@ -202,13 +202,15 @@ def _calibration(report: dict[str, Any]) -> str:
 
 def _looks(report: dict[str, Any]) -> str:
     found, speed = report["protocol_7_localisation"], report["protocol_8_speed"]
-    energy = found["energy_in_lungs"]
+    energy, pointing = found["energy_in_lungs"], found["pointing_game"]
     parts = [
         "<h2>7. Where it looks</h2>",
         "<p>The network of the first fold on patients that it did not see, chosen at random; threshold "
         f"{number(found['gallery']['threshold'])}. Share of the class activation map inside the lungs before it is "
         f"masked: mean {number(energy['mean'])}, tenth percentile {number(energy['tenth_percentile'])} "
-        f"({energy['radiographs']} radiographs with COVID-19). No annotations exist for a pointing game.</p>",
+        f"({energy['radiographs']} radiographs with COVID-19). Its hottest point lies in the lungs as drawn by hand "
+        f"in {number(pointing['hits'])} of {pointing['radiographs']} radiographs with COVID-19 that have a mask; by "
+        f"chance {number(pointing['by_chance'])}. Nobody annotated the disease itself.</p>",
     ]
     for kind, shown in found["gallery"]["pictures"].items():
         parts.append(f"<h3>{escape(kind)} ({found['gallery']['counts'][kind]})</h3>")

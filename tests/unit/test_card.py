@@ -48,7 +48,10 @@ def report(digest: str) -> dict[str, Any]:
         },
         "protocol_5_shortcuts": {"networks": {"unseen-a": {"lungs_blanked": 0.703}}, "fails": True},
         "protocol_6_calibration": {"unseen-a": {"ece": 0.19, "commissioned": None}},
-        "protocol_7_localisation": {"energy_in_lungs": {"mean": None}},
+        "protocol_7_localisation": {
+            "energy_in_lungs": {"mean": None},
+            "pointing_game": {"hits": 0.75, "by_chance": 0.4, "radiographs": 8},
+        },
         "protocol_8_speed": {"milliseconds": {"lungs": 20.0, "ribs": 22.0}},
         "targets": [{"name": "Protocol 1, AUC", "wanted": ">= 0.97", "found": 0.9111, "met": False}],
     }  # fmt: skip
