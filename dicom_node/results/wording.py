@@ -51,8 +51,8 @@ def probability(reading: Reading) -> str:
     """What calibration makes of the score; empty if the model has no calibration."""
     if reading.probability is None:
         return ""
-    where = "this site" if reading.commissioning else "the training archives"
-    return f"calibrated on {where} {percent(reading.probability)}, if half of its radiographs showed COVID-19"
+    where = "at this site" if reading.commissioning else "on the training archives"
+    return f"calibrated {where} {percent(reading.probability)}, if half of its radiographs showed COVID-19"
 
 
 def limits(reading: Reading) -> tuple[str, ...]:

@@ -119,6 +119,9 @@ def test_commissioning_brings_scores_back_that_another_machine_has_moved() -> No
     assert found["ece"] > 0.2
     assert found["commissioned"]["ece"] < 0.1
     assert found["before"]["specificity"] < 0.2
+    assert found["commissioned_with_more"]["ece"] < found["commissioned"]["ece"]
+    assert found["commissioned"]["ece"] < found["commissioned"]["ece_of_nine_in_ten"] < 0.2
+    assert 0 < found["commissioned"]["standard_deviation"]["ece"] < 0.1
     assert found["commissioned"]["specificity"] > 0.6
     assert found["commissioned"]["sensitivity"] > 0.8
 
