@@ -14,7 +14,7 @@ from dicom_node.cli import app
 from dicom_node.errors import ConfigurationError, DatabaseDamaged, NodeError, OutOfResources
 from dicom_node.journey import database
 from dicom_node.journey.database import check_integrity, open_engine, prepare
-from dicom_node.journey.ledger import ReceivedObject, counts
+from dicom_node.journey.ledger import ReceivedObject, counts, node_id
 from dicom_node.journey.queue import JourneyQueue, Received, Recorded
 from dicom_node.settings import Settings
 
@@ -49,6 +49,23 @@ def execute(settings: Settings, script: str) -> None:
     settings.data_dir.mkdir(exist_ok=True)
     with closing(sqlite3.connect(file_of(settings))) as connection:
         connection.executescript(script)
+
+
+def id_in(settings: Settings) -> str:
+    prepare(settings)
+    engine = open_engine(settings)
+    with Session(engine) as session:
+        found = node_id(session)
+    engine.dispose()
+    return found
+
+
+def test_each_installation_has_an_id_of_its_own_and_keeps_it(tmp_path: Path) -> None:
+    here, there = (Settings(data_dir=tmp_path / name) for name in ("here", "there"))
+    first = id_in(here)
+    assert len(first) == 32
+    int(first, 16)
+    assert id_in(here) == first != id_in(there)
 
 
 def test_a_database_of_the_first_version_is_brought_up_and_keeps_what_it_knows(settings: Settings) -> None:
