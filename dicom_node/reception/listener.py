@@ -80,6 +80,7 @@ class Listener:
         entity._servers.append(self._server)  # as AE.start_server does
         self.port: int = self._server.server_address[1]
         self._settings = settings
+        self._alerts = _Alerts()
         self._trail = open_trail(settings, queue.engine, by="listener")
         self._spool = spool
         self._lobby = Lobby(
@@ -132,10 +133,12 @@ class Listener:
 
     def _turned_away(self, guest: Guest, reason: str) -> None:
         calling_ae = guest.request.calling_ae if guest.request else ""
-        if guest.request:
-            log.warning("association rejected", calling_ae=calling_ae, peer=guest.address, reason=reason)
-        else:
-            log.warning("connection refused", peer=guest.address, reason=reason)
+        # A flood must not fill the disk with its log; the audit trail counts all of it.
+        if self._alerts.may_be_logged():
+            if guest.request:
+                log.warning("association rejected", calling_ae=calling_ae, peer=guest.address, reason=reason)
+            else:
+                log.warning("connection refused", peer=guest.address, reason=reason)
         self._trail.record(
             Kind.SECURITY_ALERT,
             outcome=Outcome.MINOR_FAILURE,
@@ -155,6 +158,27 @@ class Listener:
                 address=guest.address,
                 **details,
             )
+
+
+class _Alerts:
+    """Lets so many lines into the log in so many seconds."""
+
+    _MOST: Final = 50
+    _SECONDS: Final = 10.0
+
+    def __init__(self) -> None:
+        self._begun = 0.0
+        self._number = 0
+
+    def may_be_logged(self) -> bool:
+        """Whether one more line may be; the last one of the time says that more follow in silence."""
+        now = time.monotonic()
+        if now - self._begun > self._SECONDS:
+            self._begun, self._number = now, 0
+        self._number += 1
+        if self._number == self._MOST:
+            log.warning("more of them follow unlogged", seconds=self._SECONDS)
+        return self._number < self._MOST
 
 
 class _Served:

@@ -107,6 +107,42 @@ def test_frontal_radiographs_come_back_once_and_all_else_has_a_reason(hospital: 
         assert complaints(path) == []
 
 
+NAIVE_ROUTE = """
+function OnStoredInstance(instanceId, tags, metadata, origin)
+  SendToModality(instanceId, "COVIDXNET")
+end
+"""
+"""A rule that a site should not write: all that comes is sent to the node, its own results, too."""
+
+
+def test_a_pacs_that_routes_everything_to_the_node_makes_a_loop_of_one_turn(tmp_path: Path) -> None:
+    listens = Peer("COVIDXNET", "127.0.0.1", free_port())
+    script = tmp_path / "naive.lua"
+    script.write_text(NAIVE_ROUTE)
+    with running_orthanc(
+        tmp_path / "pacs", ae_title="PACS", modalities=[listens], LuaScripts=[str(script)], ExecuteLuaEnabled=True
+    ) as pacs:
+        settings = {
+            "ae_title": listens.ae_title,
+            "port": listens.port,
+            "workers": 1,
+            "destinations": [str(pacs.peer)],
+        }
+        with running_node(tmp_path / "node", settings) as node:
+            radiograph = make_cr()
+            dcmwrite(tmp_path / "cr.dcm", radiograph, enforce_file_format=True)
+            storescu(pacs.peer, [tmp_path / "cr.dcm"])
+
+            got = wait_for(pacs, 3, settle=8)
+
+            assert len(got) == 3
+            objects = {o["sop_instance_uid"]: o for o in node.status()["objects"]}
+            assert objects.keys() == {str(dataset.SOPInstanceUID) for dataset in got}
+            own = [o for uid, o in objects.items() if uid != radiograph.SOPInstanceUID]
+            assert [(o["accepted"], o["reason"], o["journey"]) for o in own] == [(False, "own result", None)] * 2
+            assert sum(o["times_received"] for o in objects.values()) == 3
+
+
 def test_what_is_sent_again_and_what_comes_back_to_the_node_brings_nothing_new(hospital: Hospital) -> None:
     source = make_cr()
     files = list(hospital.write(source=source).values())
