@@ -1,5 +1,6 @@
 """The whole node between real peers: DCMTK sends, Orthanc gets the results."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -115,6 +116,7 @@ end
 """A rule that a site should not write: all that comes is sent to the node, its own results, too."""
 
 
+@pytest.mark.slow
 def test_a_pacs_that_routes_everything_to_the_node_makes_a_loop_of_one_turn(tmp_path: Path) -> None:
     listens = Peer("COVIDXNET", "127.0.0.1", free_port())
     script = tmp_path / "naive.lua"
@@ -141,6 +143,12 @@ def test_a_pacs_that_routes_everything_to_the_node_makes_a_loop_of_one_turn(tmp_
             own = [o for uid, o in objects.items() if uid != radiograph.SOPInstanceUID]
             assert [(o["accepted"], o["reason"], o["journey"]) for o in own] == [(False, "own result", None)] * 2
             assert sum(o["times_received"] for o in objects.values()) == 3
+            assert "is whole" in node.command("audit", "verify")
+            trail = [json.loads(line) for line in node.command("audit", "show", "--json", "--limit", "0").splitlines()]
+            moved = [entry for entry in trail if entry["event"] == "DICOM Instances Transferred"]
+            assert {entry["action"] for entry in moved} == {"received", "sent"}
+            sent = {uid for entry in moved if entry["action"] == "sent" for uid in entry["objects"]}
+            assert sent == objects.keys() - {str(radiograph.SOPInstanceUID)}
 
 
 def test_what_is_sent_again_and_what_comes_back_to_the_node_brings_nothing_new(hospital: Hospital) -> None:
