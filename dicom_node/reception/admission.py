@@ -47,7 +47,7 @@ class Inside(Protocol):
 
     @property
     def idle(self) -> float:
-        """Seconds since its last message ended; 0 in the middle of one."""
+        """Seconds since its last message ended; 0 in the middle of one that comes as it should."""
 
 
 _Peer = TypeVar("_Peer", bound=Inside)

@@ -24,7 +24,7 @@ BACKLOG: Final = 256
 MOST_WAITING: Final = 200
 """Connections that have not asked yet; who comes then takes the place of the oldest of the address with the most. And
 as many that have asked: then the oldest is rejected."""
-LONGEST_WAIT_FOR_ROOM: Final = 5.0
+LONGEST_WAIT_FOR_ROOM: Final = 10.0
 """Seconds that a peer which may enter waits in a full house before it is rejected; peers wait about 30."""
 
 _LARGEST_REQUEST: Final = 2**17

@@ -36,6 +36,9 @@ from dicom_node.wire import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAM
 SLOWEST_PACE: Final = 8 * 1024
 """Bytes per second. A message has the network time-out, and then as long as it needs at this pace."""
 
+_STALL_SECONDS: Final = 2.0
+"""A message that stops, or comes too slowly, for this time no longer keeps its association from making room."""
+
 _NEGOTIATION_SECONDS: Final = 5.0
 
 _MOST_OUTSTANDING: Final = 8
@@ -132,8 +135,14 @@ class SpoolingProvider(DIMSEServiceProvider):  # type: ignore[misc]
 
     @property
     def idle(self) -> float:
-        """Seconds since the last message ended; 0 while there is one."""
-        return 0.0 if self.busy else time.monotonic() - self._last
+        """Seconds since the last message ended; 0 while one is served, or comes as fast as it should."""
+        if not self.busy:
+            return time.monotonic() - self._last
+        if self.message is None or self._serving:
+            return 0.0
+        now = time.monotonic()
+        slow = self._bytes < (now - self._begun) * SLOWEST_PACE
+        return max(0.0, now - (self._begun if slow else self._last) - _STALL_SECONDS)
 
     @property
     def busy(self) -> bool:

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,13 @@ from pynetdicom.sop_class import Verification
 
 from dicom_node.demo.orthanc import free_port
 from dicom_node.spool import Spool
+from dicom_node.wire import COMPUTED_RADIOGRAPHY
 from tests.listening import Node, associate, run_listener, send, settings_in, wait_until
 from tests.phantom import make_cr
 
 PEAK_MEGABYTES = 300
+PLACES_FOR_ONE_ADDRESS = 40
+"""All that a stranger's address may have."""
 
 
 class Victim:
@@ -70,11 +73,22 @@ def victim(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Iterator
             process.wait()
 
 
-def association_request(calling: str = "FLOOD") -> bytes:
+def store_command() -> bytes:
+    """A P-DATA-TF with a C-STORE-RQ on presentation context 1."""
+    elements = (
+        (0x0002, b"1.2.840.10008.5.1.4.1.1.1\0"), (0x0100, b"\x01\x00"), (0x0110, b"\x01\x00"), (0x0700, b"\x02\x00"),
+        (0x0800, b"\x01\x00"), (0x1000, b"1.2.3\0"),
+    )  # fmt: skip
+    command = b"".join(struct.pack("<HHL", 0, tag, len(value)) + value for tag, value in elements)
+    command = struct.pack("<HHLL", 0, 0, 4, len(command)) + command
+    return struct.pack(">BBLLBB", 4, 0, len(command) + 6, len(command) + 2, 1, 3) + command
+
+
+def association_request(sop_class: str = Verification) -> bytes:
     request = A_ASSOCIATE()
     request.application_context_name = "1.2.840.10008.3.1.1.1"
-    request.calling_ae_title, request.called_ae_title = calling, "COVIDXNET"
-    context = build_context(Verification)
+    request.calling_ae_title, request.called_ae_title = "FLOOD", "COVIDXNET"
+    context = build_context(sop_class)
     context.context_id = 1
     request.presentation_context_definition_list = [context]
     length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
@@ -139,7 +153,7 @@ def test_a_flood_of_associations_that_then_do_nothing_keeps_nobody_out(victim: V
 def test_stores_that_come_a_byte_now_and_then_are_ended_and_leave_nothing(victim: Victim) -> None:
     with ExitStack() as stack:
         slow = []
-        for _ in range(20):
+        for _ in range(PLACES_FOR_ONE_ADDRESS):
             peer = stack.enter_context(victim.connect())
             peer.sendall(association_request())
             header = peer.recv(6)
@@ -151,7 +165,23 @@ def test_stores_that_come_a_byte_now_and_then_are_ended_and_leave_nothing(victim
         for _ in range(3):
             victim.assert_serves()
             for peer in slow:
-                peer.sendall(b"\0")
+                with suppress(OSError):
+                    peer.sendall(b"\0")
+    victim.assert_recovers()
+
+
+def test_stores_of_which_half_has_come_make_room_for_one_that_goes_on(victim: Victim) -> None:
+    command = store_command()
+    with ExitStack() as stack:
+        for _ in range(PLACES_FOR_ONE_ADDRESS):
+            peer = stack.enter_context(victim.connect())
+            peer.sendall(association_request(COMPUTED_RADIOGRAPHY))
+            header = peer.recv(6)
+            peer.recv(struct.unpack(">L", header[2:])[0])
+            peer.sendall(command + struct.pack(">BBLLBB", 4, 0, 1006, 1002, 1, 0) + bytes(1000))
+        wait_until(lambda: sum(path.suffix == ".part" for path in victim.node.files) >= PLACES_FOR_ONE_ADDRESS - 5)
+        for _ in range(3):
+            victim.assert_serves()
     victim.assert_recovers()
 
 
