@@ -139,7 +139,11 @@ def _copy_database(source: Path, target: Path) -> None:
 
 
 def _files_named(copied: Settings, settings: Settings) -> Iterator[Path]:
-    """Files of `settings` that the database of `copied` names, and what the site signed."""
+    """Files of `settings` that the database of `copied` names, what the site signed, and the audit trail.
+
+    The trail after the database, which knows its newest line: it then has that one, and maybe more.
+    """
+    yield from sorted(settings.audit_dir.glob("audit*.jsonl"))
     if (signed := commissioning_file(settings)).exists():
         yield signed
     spool, shelf = Spool(settings.spool_dir, minimum_free_bytes=0), ResultShelf(settings.results_dir)

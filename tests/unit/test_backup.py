@@ -8,8 +8,10 @@ import sqlalchemy as sa
 from filelock import FileLock
 from typer.testing import CliRunner
 
+from dicom_node.audit import Kind, first_fault
 from dicom_node.cli import app
 from dicom_node.errors import ConfigurationError, DatabaseDamaged
+from dicom_node.journey.audit_head import known_head, open_trail
 from dicom_node.journey.backup import NoBackup, back_up, restore
 from dicom_node.journey.database import open_engine
 from dicom_node.journey.ledger import now
@@ -38,10 +40,10 @@ def test_what_is_restored_is_what_was_backed_up(store: Store, tmp_path: Path) ->
     store.read(store.receive("1.3"), DELIVERED)
     store.retention().purge(patient_id="P1", before=now())  # 1.3: what was purged is not missed
     done = back_up(store.settings, tmp_path / "backup")
-    assert (done.files, done.missing) == (5, 0)
+    assert (done.files, done.missing) == (6, 0)  # database, audit trail, two objects and two results
 
     there = elsewhere(tmp_path)
-    assert restore(there, tmp_path / "backup").files == 5
+    assert restore(there, tmp_path / "backup").files == 6
 
     assert contents(there.data_dir) == contents(store.settings.data_dir) != {}
     assert all(path.stat().st_mode & 0o077 == 0 for path in [there.data_dir, *there.data_dir.rglob("*")])
@@ -59,6 +61,24 @@ def test_what_the_site_signed_is_in_the_backup(store: Store, tmp_path: Path) -> 
     there = elsewhere(tmp_path)
     restore(there, tmp_path / "backup")
     assert (there.data_dir / "commissioning.json").read_text() == '{"by": "Ada"}'
+
+
+def test_the_audit_trail_goes_on_after_a_restore(store: Store, tmp_path: Path) -> None:
+    trail = open_trail(store.settings, store.queue.engine, by="listener")
+    trail.record(Kind.APPLICATION_ACTIVITY, activity="start")
+    trail.close()
+    back_up(store.settings, tmp_path / "backup")
+    there = elsewhere(tmp_path)
+    restore(there, tmp_path / "backup")
+    engine = open_engine(there)
+    assert known_head(engine).number == 1
+    assert first_fault(there.audit_dir, known_head(engine)) == ""
+    trail = open_trail(there, engine, by="listener")
+    trail.record(Kind.APPLICATION_ACTIVITY, activity="stop")
+    trail.close()
+    assert known_head(engine).number == 2
+    assert first_fault(there.audit_dir, known_head(engine)) == ""
+    engine.dispose()
 
 
 def test_a_backup_begins_in_an_empty_folder(store: Store, tmp_path: Path) -> None:
