@@ -12,9 +12,13 @@ KERNELS: Final = (5, 5, 5, 3, 3)
 FILTERS: Final = (8, 16, 32, 64, 64)
 
 
-def covid_xnet(side: int = SIDE, kernels: Sequence[int] = KERNELS, filters: Sequence[int] = FILTERS) -> keras.Model:
+def covid_xnet(
+    side: int = SIDE, kernels: Sequence[int] = KERNELS, filters: Sequence[int] = FILTERS, poolings: int | None = None
+) -> keras.Model:
     """Build the classifier: five convolutions, a 2x2 max pooling between each two, global average pooling, softmax.
 
+    poolings: how many of them there are, from the first on; all, as the paper has it, if None. Without the last, an
+    image of half the size has a map of as many pixels.
     Input: float32 (N, side, side, 1), [0, 1]. Output: float32 (N, 2), probabilities of `CLASSES`.
     Batch normalisation, which the paper does not mention, lets Adadelta train it in far fewer steps.
     Source: COVID-XNet, section 2.3.
@@ -22,7 +26,7 @@ def covid_xnet(side: int = SIDE, kernels: Sequence[int] = KERNELS, filters: Sequ
     image = keras.Input((side, side, 1), name="image")
     x = image
     for i, (kernel, width) in enumerate(zip(kernels, filters, strict=True)):
-        if i:
+        if i and (poolings is None or i <= poolings):
             x = layers.MaxPooling2D(2, name=f"pool{i}")(x)
         x = layers.Conv2D(width, kernel, padding="same", use_bias=False, name=f"conv{i}")(x)
         x = layers.BatchNormalization(momentum=0.9, name=f"norm{i}")(x)

@@ -43,11 +43,12 @@ RECIPES: Final = {recipe.name: recipe for recipe in (PAPER, DEFAULT)}
 class Networks:
     """What a reading needs, verified and loaded. Not for use by several threads at once.
 
+    ribs: None if the recipe leaves the ribs as they are.
     commissioning: of this site, whose threshold and band then stand in the operating point.
     """
 
     lungs: Network
-    ribs: Network
+    ribs: Network | None
     classifier: Network
     operating_point: OperatingPoint
     recipe: Recipe
@@ -74,6 +75,11 @@ class Networks:
         return None
 
 
+def before_the_classifier(recipe: Recipe) -> tuple[str, ...]:
+    """Names of the networks that prepare what the classifier sees."""
+    return ("lung_unet", "rib_suppression") if recipe.ribs else ("lung_unet",)
+
+
 def load_networks(folder: Path | None = None) -> Networks:
     """Load the networks of `folder`, by default the shipped ones.
 
@@ -81,7 +87,7 @@ def load_networks(folder: Path | None = None) -> Networks:
     recipe than this code has.
     """
     registry = Registry.load(folder or SHIPPED)
-    files = {name: registry.file(name, ".xml") for name in ("lung_unet", "rib_suppression", "covid_xnet")}
+    classifier = registry.file("covid_xnet", ".xml")
     entry = registry.entries["covid_xnet"]
     point = entry.operating_point
     if point is None:
@@ -89,11 +95,12 @@ def load_networks(folder: Path | None = None) -> Networks:
     recipe = RECIPES.get(point.recipe)
     if recipe is None or recipe.digest() != point.recipe_digest:
         raise WeightsMismatch(f"covid_xnet {entry.version} was trained with another recipe {point.recipe!r}")
+    files = {name: registry.file(name, ".xml") for name in before_the_classifier(recipe)} | {"covid_xnet": classifier}
     parts = [*(digest for name in files for digest in registry.entries[name].files.values()), point.recipe_digest]
     return Networks(
         lungs=Network(files["lung_unet"]),
-        ribs=Network(files["rib_suppression"]),
-        classifier=Network(files["covid_xnet"]),
+        ribs=Network(files["rib_suppression"]) if recipe.ribs else None,
+        classifier=Network(classifier),
         operating_point=point,
         recipe=recipe,
         model=ModelIdentity(
@@ -116,10 +123,11 @@ class Prepared:
 
 
 def prepare(
-    radiograph: Radiograph, *, lungs: Network, ribs: Network, recipe: Recipe, stages: dict[str, float]
+    radiograph: Radiograph, *, lungs: Network, ribs: Network | None, recipe: Recipe, stages: dict[str, float]
 ) -> Prepared:
     """Everything before the classifier, in training and in serving.
 
+    ribs: needed by a recipe that suppresses them.
     Adds the milliseconds of each step to `stages`. Raises BlankRadiograph if all pixels have one grey level.
     Source: COVID-XNet, section 2.2.
     """
@@ -129,14 +137,17 @@ def prepare(
         found = find_lungs(frame, lungs)
     with _timed("histogram", stages):
         matched = match_histogram(frame)
-    with _timed("ribs", stages):
-        soft_tissue = suppress_ribs(matched, ribs)
+    if recipe.ribs:
+        if ribs is None:
+            raise ValueError("A recipe that suppresses ribs needs their network.")
+        with _timed("ribs", stages):
+            matched = suppress_ribs(matched, ribs)
     with _timed("contrast", stages):
         box = box_of(found, recipe)
         if recipe.unroll:
-            square, unrolling = lay_out(soft_tissue, found, box, recipe)
+            square, unrolling = lay_out(matched, found, box)
         else:
-            square, unrolling = cut(enhance_contrast(soft_tissue, recipe), box), None
+            square, unrolling = cut(enhance_contrast(matched, recipe), box), None
         image = coarsen(square, recipe)
     return Prepared(image=image, box=box, unrolling=unrolling, lungs=found)
 

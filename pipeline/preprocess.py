@@ -22,6 +22,8 @@ WORKING_SIDE: Final = 512
 _REFERENCE_FILE: Final = Path(__file__).with_name("reference.npy")
 _CUT_SIDE: Final = 224
 """Side of the square around the lungs in which contrast is normalised and the lungs are laid out, in pixels."""
+_LAID_OUT_SIDE: Final = 128
+"""Side of the square on which the lungs are laid out, before it is smoothed, in pixels."""
 _NEIGHBOURHOOD: Final = 12.0
 """Standard deviation of the surroundings with which a pixel of that square is compared, in pixels."""
 _LEVELS: Final = 4096
@@ -34,6 +36,7 @@ class Recipe:
 
     lung_box: crop to the lungs, or show the whole frame as the paper does.
     lung_margin: around the lungs, as a share of their longer side.
+    ribs: suppress the ribs.
     unroll: lay the lungs out as rectangles with locally normalised contrast, instead of CLAHE on their picture.
     detail: pixels along a side of which the classifier gets to know the content; what is finer is smoothed away.
     clahe_clip, clahe_tiles: contrast limit, and tiles along each side.
@@ -43,6 +46,7 @@ class Recipe:
     name: str
     lung_box: bool
     lung_margin: float = 0.08
+    ribs: bool = True
     unroll: bool = False
     detail: int = 128
     clahe_clip: float = 2.0
@@ -52,7 +56,10 @@ class Recipe:
 
     def digest(self) -> str:
         """Sha256 (hex) of the parameters and of the reference histogram."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        parameters = asdict(self)
+        if self.ribs:  # a later parameter: what was trained before it was there keeps its digest
+            del parameters["ribs"]
+        text = json.dumps(parameters, sort_keys=True)
         return hashlib.sha256(text.encode() + reference().tobytes()).hexdigest()
 
 
@@ -166,14 +173,14 @@ def cut(image: Gray, box: Box, side: int | None = None) -> Gray:
     return cast(Gray, cv2.resize(square, (side, side), interpolation=interpolation))
 
 
-def lay_out(image: Gray, lungs: NDArray[np.bool_], box: Box, recipe: Recipe) -> tuple[Gray, Unrolling | None]:
+def lay_out(image: Gray, lungs: NDArray[np.bool_], box: Box) -> tuple[Gray, Unrolling | None]:
     """Cut `box` out of the working frame, normalise its contrast, and lay the lungs in it out as rectangles.
 
-    image: float32 (h, w), [0, 1]. lungs: bool (h, w). Returns float32 (side, side), [0, 1], with the way back; the
+    image: float32 (h, w), [0, 1]. lungs: bool (h, w). Returns float32 (128, 128), [0, 1], with the way back; the
     square as it is, and None, if there are no lungs.
     """
     square = normalise_contrast(cut(image, box, _CUT_SIDE))
-    unrolling = unrolling_of(cut(lungs.astype(np.float32), box, _CUT_SIDE) > 0.5, recipe.side)
+    unrolling = unrolling_of(cut(lungs.astype(np.float32), box, _CUT_SIDE) > 0.5, _LAID_OUT_SIDE)
     return (square if unrolling is None else unrolling.unroll(square)), unrolling
 
 

@@ -1,4 +1,7 @@
-"""`covid-xnet evaluate | grid-search`: what a recipe or an architecture is worth. Needs the extra `train`."""
+"""`covid-xnet choose-recipe | evaluate | grid-search`: what a recipe or an architecture is worth.
+
+Needs the extra `train`.
+"""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -6,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from dicom_node.cli.train import CacheOption, EpochsOption, ManifestOption, teaching, training
+from dicom_node.cli.train import CacheOption, EpochsOption, ManifestOption, PassesOption, course_of, teaching, training
 from dicom_node.errors import NodeError
 
 WeightsOption = Annotated[Path, typer.Option("--weights", help="Folder with the lung and rib networks.")]
@@ -21,8 +24,53 @@ JUDGE: Final = ("hannover", "montgomery")
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command("choose-recipe")(choose_recipe)
     app.command("evaluate")(evaluate)
     app.command("grid-search")(grid_search)
+
+
+def choose_recipe(
+    manifest: ManifestOption,
+    weights: WeightsOption,
+    out: RunOption,
+    cache: CacheOption = Path("cache"),
+    seed: SeedOption = 0,
+) -> None:
+    """Compare candidates for the recipe on archives that are held out, and write choice.json.
+
+    Only among the archives that each split of the evaluation learns from: those that it judges on are not asked.
+
+    Example: covid-xnet choose-recipe --manifest corpus/manifest.csv --weights weights --out runs/choice
+    """
+    with training("Choosing") as begin:
+        from functools import cache as once
+
+        from pipeline.preprocess import Recipe
+        from pipeline.training.choice import CANDIDATES, LOCK, compare, splits_of
+        from pipeline.training.classifier import Images, choose
+        from pipeline.training.corpus import read_corpus
+        from pipeline.training.prepare import prepared
+        from pipeline.training.run import BadRun, Run, config_of
+
+        samples = choose(read_corpus(manifest))
+        splits = splits_of(samples)
+        if not splits:
+            raise NodeError("No split has all archives that it learns from.", hint="They are named in science.md.")
+
+        @once
+        def images_of(recipe: Recipe) -> Images:
+            return prepared(samples, recipe, weights, cache, begin(len(samples)))
+
+        tick = begin(len(CANDIDATES) * sum(len(inner) for inner in splits.values()))
+        try:
+            run = Run.open(out, config_of(samples, command="choose-recipe", seed=seed))
+        except BadRun as e:
+            raise NodeError(f"{e}.", hint="Give another --out.") from e
+        found = compare(samples, run, images_of, seed=seed, tick=tick)
+    for row in found["table"]:
+        each = ", ".join(f"{name} {auc:.3f}" for name, auc in row["splits"].items())
+        typer.echo(f"{row['name']}: {row['mean']:.4f} ({each})")
+    typer.echo(f"Chosen: {found['chosen']['name']}. Written to {out / LOCK.name}.")
 
 
 def evaluate(
@@ -31,7 +79,7 @@ def evaluate(
     out: RunOption,
     recipe: RecipeOption = "default",
     cache: CacheOption = Path("cache"),
-    epochs: EpochsOption = 10,
+    epochs: PassesOption = None,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
     seed: SeedOption = 0,
     sensitivity: Annotated[
@@ -49,22 +97,21 @@ def evaluate(
         from pipeline.flow import RECIPES
         from pipeline.training.corpus import read_corpus
         from pipeline.training.folds import require_both_classes
-        from pipeline.training.run import BadRun, Run, config_of
+        from pipeline.training.run import BadRun, Run, classifier_config
 
         _require_recipe(recipe, RECIPES)
         samples = read_corpus(manifest)
         require_both_classes(samples)
         corpus = load_corpus(samples, RECIPES[recipe], weights, cache, begin)
-        tick = begin(trainings(corpus, folds, seed) * epochs)
-        asked = {"command": "evaluate", "recipe": RECIPES[recipe].digest(), "epochs": epochs}
-        asked |= {"folds": folds, "seed": seed, "sensitivity": sensitivity}
+        course = course_of(recipe, epochs)
+        asked = {"epochs": course.epochs, "folds": folds, "seed": seed}
         try:
             report = judge(
                 corpus,
-                Run.open(out, config_of(corpus.samples, **asked)),
+                Run.open(out, classifier_config(corpus.samples, RECIPES[recipe], weights, **asked)),
                 RECIPES[recipe],
                 weights,
-                teaching=teaching(recipe, epochs, tick),
+                teaching=teaching(course, begin, trainings(corpus, folds, seed)),
                 folds=folds,
                 seed=seed,
                 sensitivity=sensitivity,

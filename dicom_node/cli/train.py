@@ -14,6 +14,7 @@ from dicom_node.errors import NodeError
 from dicom_node.roles import ONE_THREAD
 
 if TYPE_CHECKING:  # commands import what is large when they run: --help answers at once
+    from pipeline.training.classifier import Course
     from pipeline.training.folds import Teaching
 
 ManifestOption = Annotated[
@@ -40,6 +41,12 @@ StartOption = Annotated[
     ),
 ]
 EpochsOption = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training set.")]
+PassesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs", min=1, help="Passes over the training set; those of the recipe if not given.", show_default=False
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -208,7 +215,7 @@ def classifier(
     data: DataOption,
     recipe: Annotated[str, typer.Option("--recipe", help='"default" or "paper".')] = "default",
     cache: CacheOption = Path("cache"),
-    epochs: EpochsOption = 10,
+    epochs: PassesOption = None,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option("--seed", help="Of folds, weights and augmentation.")] = 0,
     sensitivity: Annotated[
@@ -240,31 +247,40 @@ def classifier(
         from pipeline.flow import RECIPES
         from pipeline.training import classifier as science
         from pipeline.training import folds as parts
-        from pipeline.training.corpus import read_corpus
+        from pipeline.training.corpus import labelled_of, read_corpus
         from pipeline.training.export import publish
         from pipeline.training.operating import TELLS_APART, auc_against_pneumonia, operating_point
         from pipeline.training.prepare import prepared
-        from pipeline.training.run import BadRun, Run, config_of, digest_of
+        from pipeline.training.run import BadRun, Run, classifier_config, digest_of
 
         if recipe not in RECIPES:
             raise typer.BadParameter(f"{recipe!r} is none of {', '.join(RECIPES)}.", param_hint="--recipe")
-        samples = science.choose(read_corpus(manifest))
+        samples = labelled_of(read_corpus(manifest))
         parts.require_both_classes(samples)
-        targets = science.targets_of(samples)
+        learners = science.learners(samples, RECIPES[recipe])
         images = prepared(samples, RECIPES[recipe], out, cache, begin(len(samples)))
-        teach = teaching(recipe, epochs, begin((folds + len(science.UNSEEN)) * epochs))
-        asked = {"command": "train", "recipe": RECIPES[recipe].digest(), "epochs": epochs, "folds": folds, "seed": seed}
-        config = config_of(samples, **asked)
+        course = course_of(recipe, epochs)
+        teach = teaching(course, begin, folds + len(science.UNSEEN))
+        config = classifier_config(samples, RECIPES[recipe], out, epochs=course.epochs, folds=folds, seed=seed)
         try:
             run = Run.open(run_folder or cache / "runs" / digest_of(config), config)
-            out_of_fold, metrics = parts.cross_validate(run, samples, images, teaching=teach, folds=folds, seed=seed)
-            metrics |= parts.judge_unseen_archives(run, samples, images, teaching=teach, seed=seed)
+            out_of_fold, metrics = parts.cross_validate(
+                run, samples, images, learners, teaching=teach, folds=folds, seed=seed
+            )
+            metrics |= parts.judge_unseen_archives(run, samples, images, learners, teaching=teach, seed=seed)
         except BadRun as e:
             raise NodeError(f"{e}.", hint="Give another --run.") from e
-        voters = parts.patient_folds(samples, folds=folds, seed=seed)
-        network = with_activation_map(*(parts.network_of(run, split) for split in voters))
-        point, more = operating_point(network, RECIPES[recipe], images, targets, out_of_fold, sensitivity=sensitivity)
-        if (against := auc_against_pneumonia(run, samples, seed)) is not None:
+        voters = parts.learning_folds(samples, learners, folds=folds, seed=seed)
+        network = with_activation_map(*(network for split in voters for network in parts.networks_of(run, split)))
+        point, more = operating_point(
+            network,
+            RECIPES[recipe],
+            images[learners],
+            science.targets_of(samples)[learners],
+            out_of_fold[learners],
+            sensitivity=sensitivity,
+        )
+        if (against := auc_against_pneumonia(run, samples, learners, seed)) is not None:
             point = replace(point, tells_apart=against >= TELLS_APART)
             more["worst_auc_against_pneumonia"] = against
         publish(
@@ -281,16 +297,31 @@ def classifier(
         _report("covid_xnet", metrics | more)
 
 
-def teaching(recipe: str, epochs: int, tick: Callable[..., None]) -> "Teaching":
-    """How the classifier is trained for a recipe."""
-    from pipeline.training import classifier as science
+def course_of(recipe: str, epochs: int | None) -> "Course":
+    """How the classifier is trained for a recipe; raises NodeError if it is not the one that was chosen."""
+    from dataclasses import replace
+
+    from pipeline.training.choice import NotLocked, require_locked
+    from pipeline.training.classifier import COURSES
+
+    try:
+        require_locked(recipe)
+    except NotLocked as e:
+        raise NodeError(f"{e}.", hint="Run covid-xnet choose-recipe, and put its choice.json there.") from e
+    course = COURSES[recipe]
+    return course if epochs is None else replace(course, epochs=epochs)
+
+
+def teaching(course: "Course", begin: Callable[[int], Callable[..., None]], classifiers: int) -> "Teaching":
+    """Train as `course` has it, and show the progress of so many classifiers."""
+    from pipeline.training.classifier import fit
     from pipeline.training.folds import Teaching
 
+    each = course.epochs * course.votes
+    tick = begin(classifiers * each)
     return Teaching(
-        fit=lambda images, targets, seed: science.fit(
-            images, targets, course=science.COURSES[recipe], epochs=epochs, seed=seed, tick=tick
-        ),
-        skip=lambda: tick(epochs),
+        fit=lambda images, targets, seed: fit(images, targets, course=course, seed=seed, tick=tick),
+        skip=lambda: tick(each),
     )
 
 

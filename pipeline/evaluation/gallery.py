@@ -20,7 +20,7 @@ from pipeline.preprocess import Recipe, working_frame
 from pipeline.radiograph import Gray, Radiograph, from_image
 from pipeline.training.corpus import MAXIMUM_PIXELS, Sample
 from pipeline.training.export import publish
-from pipeline.training.folds import network_of
+from pipeline.training.folds import networks_of
 from pipeline.training.operating import operating_point
 from pipeline.training.run import Run
 
@@ -89,7 +89,7 @@ def _serving(
 ) -> tuple[Networks, dict[str, int]]:
     """The network of the first fold as the node would serve it, and its size."""
     fold = crossed.folds[0]
-    serving = with_activation_map(network_of(run, fold))
+    serving = with_activation_map(*networks_of(run, fold))
     point, _ = operating_point(
         serving, recipe, corpus.images[fold.judge], corpus.targets[fold.judge], crossed.scores[fold.judge]
     )
@@ -107,7 +107,7 @@ def _serving(
     registry = Registry.load(weights)
     networks = Networks(
         lungs=Network(registry.file("lung_unet", ".xml")),
-        ribs=Network(registry.file("rib_suppression", ".xml")),
+        ribs=Network(registry.file("rib_suppression", ".xml")) if recipe.ribs else None,
         classifier=Network(folder / "covid_xnet.xml"),
         operating_point=point,
         recipe=recipe,

@@ -137,7 +137,7 @@ def _score(trial: optuna.Trial, lessons: Lessons, epochs: int, seed: int) -> flo
     for epoch in range(1, epochs + 1):
         varied: NDArray[np.float32] = np.stack([lessons.vary(image, random) for image in lessons.images])[..., None]
         network.fit(varied, lessons.targets, sample_weight=weights, batch_size=BATCH, verbose=0)
-        found = float(roc_auc_score(lessons.truth, scores(network, lessons.judged)))
+        found = float(roc_auc_score(lessons.truth, scores([network], lessons.judged)))
         trial.report(found, epoch)
         trial.set_user_attr("seconds", round(time.monotonic() - begin, 1))
         if trial.should_prune():

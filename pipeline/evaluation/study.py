@@ -16,10 +16,10 @@ from pipeline.evaluation.probes import (
     simple_features,
     simple_scores,
 )
-from pipeline.preprocess import PAPER, Recipe
-from pipeline.training.classifier import Images, choose, targets_of
-from pipeline.training.corpus import Label, Sample
-from pipeline.training.folds import Split, Teaching, archive_split, fitted, patient_folds, unseen_splits
+from pipeline.preprocess import Recipe
+from pipeline.training.classifier import Images, choose, learners, targets_of
+from pipeline.training.corpus import Label, Sample, labelled_of
+from pipeline.training.folds import Split, Teaching, archive_split, fitted, learning_folds, probed_scores, unseen_splits
 from pipeline.training.prepare import prepared
 from pipeline.training.run import Run
 
@@ -63,19 +63,11 @@ class Corpus:
 def load_corpus(
     samples: Sequence[Sample], recipe: Recipe, weights: Path, cache: Path, begin: Callable[[int], Callable[..., None]]
 ) -> Corpus:
-    """Prepare the labelled samples, once as they are served and once for each probe.
-
-    What a recipe learns from: the paper's all COVID-19 and normal radiographs; others at most 600 of one archive and
-    label, with pneumonia and tuberculosis as negatives.
-    """
-    labelled = [sample for sample in samples if sample.label is not Label.UNLABELLED]
+    """Prepare the labelled samples, once as they are served and once for each probe."""
+    labelled = labelled_of(samples)
     rows = {id(sample): i for i, sample in enumerate(labelled)}
     probed = np.array(sorted(rows[id(sample)] for sample in choose(labelled)), np.intp)
     chosen = [labelled[i] for i in probed]
-    if recipe == PAPER:
-        learners = np.array([sample.label in (Label.COVID, Label.NORMAL) for sample in labelled])
-    else:
-        learners = np.isin(np.arange(len(labelled)), probed)
     images = prepared(labelled, recipe, weights, cache, begin(len(labelled)))
     return Corpus(
         samples=labelled,
@@ -87,7 +79,7 @@ def load_corpus(
             "halves_exchanged": halves_exchanged(images[probed]),
         },
         features=simple_features(chosen),
-        learners=learners,
+        learners=learners(labelled, recipe),
     )
 
 
@@ -128,10 +120,7 @@ class Study:
         """Folds by patient, over all that may be learned from."""
         corpus = self.corpus
         everyone = np.flatnonzero(corpus.learners)
-        folds = [
-            Split(name=part.name, learn=everyone[part.learn], judge=everyone[part.judge], home=part.home)
-            for part in patient_folds([corpus.samples[int(i)] for i in everyone], folds=self.folds, seed=self.seed)
-        ]
+        folds = learning_folds(corpus.samples, corpus.learners, folds=self.folds, seed=self.seed)
         parts = [self._judged(fold, self.seed + number) for number, fold in enumerate(folds)]
 
         def together(each: Sequence[Scores]) -> Scores:
@@ -176,11 +165,10 @@ class Study:
 
     def _judged(self, split: Split, seed: int) -> Judged:
         corpus = self.corpus
-        part = fitted(
-            self.run, split, corpus.samples, corpus.images, teaching=self.teaching, seed=seed, also=corpus.probes
-        )
+        part = fitted(self.run, split, corpus.samples, corpus.images, teaching=self.teaching, seed=seed)
+        probed = probed_scores(self.run, split, corpus.probes)
         unknown = ~np.isin(corpus.patients, corpus.patients[split.learn])
-        probes = {name: self._spread(part[name], unknown) for name in corpus.probes}
+        probes = {name: self._spread(values, unknown) for name, values in probed.items()}
         learned = np.isin(corpus.probed, split.learn)
         simple = simple_scores(corpus.features[learned], corpus.targets[corpus.probed[learned]], corpus.features)
         return Judged(

@@ -131,6 +131,11 @@ def _sample(folder: Path, row: dict[str, str], number: int, where: str) -> Sampl
     )
 
 
+def labelled_of(samples: Sequence[Sample]) -> list[Sample]:
+    """Those whose archive says what they show."""
+    return [sample for sample in samples if sample.label is not Label.UNLABELLED]
+
+
 def held_out(samples: Sequence[Sample], one_in: int) -> NDArray[np.bool_]:
     """Which samples belong to held-out patients: about one in `one_in`, the same in every run.
 

@@ -13,18 +13,20 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from models.covid_xnet import CLASSES
 from pipeline.training.classifier import UNSEEN, Images, Targets, scores, targets_of
-from pipeline.training.corpus import BadCorpus, Label, Sample
+from pipeline.training.corpus import BadCorpus, Label, Sample, held_out
 from pipeline.training.run import Run
 
 _HOME_FOLDS: Final = 5
 """One in so many patients of the archives that a network learns from is kept to set its threshold."""
+_INNER_PATIENTS: Final = 3
+"""One in so many patients of the only archive of its kind is held out in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teaching:
     """How networks are trained. fit: on images and targets, with a seed. skip: called where it was done before."""
 
-    fit: Callable[[Images, Targets, int], keras.Model]
+    fit: Callable[[Images, Targets, int], Sequence[keras.Model]]
     skip: Callable[[], None]
 
 
@@ -134,6 +136,46 @@ def unseen_splits(samples: Sequence[Sample], learners: NDArray[np.bool_], seed: 
     return [split for split in splits if split is not None]
 
 
+def inner_splits(name: str, samples: Sequence[Sample], side: NDArray[np.bool_]) -> list[Split]:
+    """Splits by archive within `side`, bool (N,): those that a network of split `name` may learn from.
+
+    Each archive of COVID-19 is held out together with each one of normal radiographs, and judged against it. The only
+    archive of its kind cannot be spared: of it, one patient in three is held out. Nothing of what is held out, archive
+    or patient, is learned from. There is no home.
+    """
+    targets, archives = targets_of(samples), np.array([sample.archive for sample in samples])
+    normal = np.array([sample.label is Label.NORMAL for sample in samples])
+    patients = np.array([sample.patient for sample in samples])
+
+    def kind(ill: bool) -> list[str]:
+        found = []
+        for archive in sorted(set(archives[side].tolist())):
+            own = side & (archives == archive)
+            if (targets[own].sum() > normal[own].sum()) == ill and (targets[own] | normal[own]).any():
+                found.append(archive)
+        return found
+
+    def out(archive: str, others: int) -> NDArray[np.bool_]:
+        own: NDArray[np.bool_] = side & (archives == archive)
+        if others == 1:
+            own[own] = held_out([samples[int(i)] for i in np.flatnonzero(own)], _INNER_PATIENTS)
+        return own
+
+    positive, negative = kind(True), kind(False)
+    found = []
+    for ill in positive:
+        for well in negative:
+            of_ill, of_well = out(ill, len(positive)), out(well, len(negative))
+            judge = np.flatnonzero((of_ill & (targets == 1)) | (of_well & normal))
+            held = np.isin(patients, patients[judge]) | of_ill | of_well
+            learn = np.flatnonzero(side & ~held)
+            for part in (learn, judge):
+                require_both_classes([samples[int(i)] for i in part])
+            require_apart(samples, learn, judge)
+            found.append(Split(name=f"{name}-{ill}-{well}", learn=learn, judge=judge, home=np.arange(0)))
+    return found
+
+
 def fitted(
     run: Run,
     split: Split,
@@ -142,33 +184,42 @@ def fitted(
     *,
     teaching: Teaching,
     seed: int,
-    also: Mapping[str, Images] | None = None,
 ) -> dict[str, Any]:
-    """Train the network of a split, unless the run has it: `scores` of all images, `curve`, `seconds`.
+    """Train the networks of a split, unless the run has them: `scores` of all images, `curve` of the first, `seconds`.
 
-    also: name -> more images to score; their scores are in the result under that name. The network is kept in the run.
+    The run keeps the networks.
     """
 
     def compute() -> dict[str, Any]:
         begin = time.monotonic()
-        network = teaching.fit(images[split.learn], targets_of(samples)[split.learn], seed)
+        networks = teaching.fit(images[split.learn], targets_of(samples)[split.learn], seed)
         seconds = time.monotonic() - begin
-        # The same layers without the optimizer, whose state is twice as large.
-        keras.Model(network.inputs, network.outputs, name=network.name).save(run.network(split.name))
-        judged = {"scores": images, **(also or {})}
-        found = {name: scores(network, those).tolist() for name, those in judged.items()}
-        return {**found, "curve": curve_of(network), "seconds": seconds}
+        for vote, network in enumerate(networks):
+            # The same layers without the optimizer, whose state is twice as large.
+            keras.Model(network.inputs, network.outputs, name=network.name).save(run.network(split.name, vote))
+        found = scores(networks, images).tolist()
+        return {"scores": found, "curve": curve_of(networks[0]), "votes": len(networks), "seconds": seconds}
 
     if run.has(split.name):
         teaching.skip()
     return run.once(split.name, compute)
 
 
-def network_of(run: Run, split: Split) -> keras.Model:
-    """The trained network of a split that the run has finished."""
-    stored = keras.saving.load_model(run.network(split.name))
+def probed_scores(run: Run, split: Split, probes: Mapping[str, Images]) -> dict[str, list[float]]:
+    """What the networks of a split that the run has finished say of other images: name -> scores."""
+
+    def compute() -> dict[str, Any]:
+        networks = networks_of(run, split)
+        return {name: scores(networks, images).tolist() for name, images in probes.items()}
+
+    return run.once(f"{split.name}-probes", compute)
+
+
+def networks_of(run: Run, split: Split) -> list[keras.Model]:
+    """The trained networks, which vote, of a split that the run has finished."""
+    stored = [keras.saving.load_model(run.network(split.name, v)) for v in range(run.part(split.name)["votes"])]
     # Keras stores inputs and outputs as lists of one, which the builders of networks do not expect.
-    return keras.Model(stored.inputs[0], stored.outputs[0], name=stored.name)
+    return [keras.Model(network.inputs[0], network.outputs[0], name=network.name) for network in stored]
 
 
 def curve_of(network: keras.Model) -> dict[str, list[float]]:
@@ -177,15 +228,31 @@ def curve_of(network: keras.Model) -> dict[str, list[float]]:
     return {} if history is None else {name: [float(v) for v in values] for name, values in history.history.items()}
 
 
+def learning_folds(samples: Sequence[Sample], learners: NDArray[np.bool_], *, folds: int, seed: int) -> list[Split]:
+    """`patient_folds` of those that may be learned from, bool (N,)."""
+    everyone = np.flatnonzero(learners)
+    return [
+        Split(name=part.name, learn=everyone[part.learn], judge=everyone[part.judge], home=part.home)
+        for part in patient_folds([samples[int(i)] for i in everyone], folds=folds, seed=seed)
+    ]
+
+
 def cross_validate(
-    run: Run, samples: Sequence[Sample], images: Images, *, teaching: Teaching, folds: int, seed: int
+    run: Run,
+    samples: Sequence[Sample],
+    images: Images,
+    learners: NDArray[np.bool_],
+    *,
+    teaching: Teaching,
+    folds: int,
+    seed: int,
 ) -> tuple[NDArray[np.float64], dict[str, float]]:
-    """Score each sample by a network that saw none of its patient; returns the scores and the AUC over the folds.
+    """Score each learner by networks that saw none of its patient; returns all scores and the AUC over the folds.
 
     Raises BadCorpus if a class has fewer patients than there are folds. Source: COVID-XNet, section 2.4.
     """
     targets, out_of_fold, areas = targets_of(samples), np.zeros(len(samples)), []
-    for number, split in enumerate(patient_folds(samples, folds=folds, seed=seed)):
+    for number, split in enumerate(learning_folds(samples, learners, folds=folds, seed=seed)):
         part = fitted(run, split, samples, images, teaching=teaching, seed=seed + number)
         out_of_fold[split.judge] = np.array(part["scores"])[split.judge]
         areas.append(roc_auc_score(targets[split.judge], out_of_fold[split.judge]))
@@ -193,11 +260,11 @@ def cross_validate(
 
 
 def judge_unseen_archives(
-    run: Run, samples: Sequence[Sample], images: Images, *, teaching: Teaching, seed: int
+    run: Run, samples: Sequence[Sample], images: Images, learners: NDArray[np.bool_], *, teaching: Teaching, seed: int
 ) -> dict[str, float]:
     """Train on some archives, test on COVID-19 against normal of others: what a new hospital would see."""
     targets, found = targets_of(samples), {}
-    for split in unseen_splits(samples, np.ones(len(samples), np.bool_), seed):
+    for split in unseen_splits(samples, learners, seed):
         part = fitted(run, split, samples, images, teaching=teaching, seed=seed)
         judged = np.array(part["scores"])[split.judge]
         found[f"{split.name.replace('-', '_archives_')}_auc"] = float(roc_auc_score(targets[split.judge], judged))

@@ -81,16 +81,17 @@ def _rounded(threshold: float) -> float:
     return float(np.floor(threshold * 1e4) / 1e4)
 
 
-def auc_against_pneumonia(run: Run, samples: Sequence[Sample], seed: int) -> float | None:
+def auc_against_pneumonia(run: Run, samples: Sequence[Sample], learners: NDArray[np.bool_], seed: int) -> float | None:
     """The worst AUC of COVID-19 against pneumonia, over the networks that were trained without some archives.
 
-    run: has judged `unseen_splits` of `samples` and `seed`. Each network is asked about the COVID-19 radiographs that
-    it is judged on, and about the pneumonias of each archive whose patients it does not know; None if there are none.
+    run: has judged the `unseen_splits` of `samples`, `learners` and `seed`. Each network is asked about the COVID-19
+    radiographs that it is judged on, and about the pneumonias of each archive whose patients it does not know; None if
+    there are none.
     """
     targets, patients = targets_of(samples), np.array([sample.patient for sample in samples])
     labels, archives = (np.array([str(getattr(s, name)) for s in samples]) for name in ("label", "archive"))
     found = []
-    for split in unseen_splits(samples, np.ones(len(samples), np.bool_), seed):
+    for split in unseen_splits(samples, learners, seed):
         scores = np.array(run.part(split.name)["scores"])
         ill = split.judge[targets[split.judge] == 1]
         pneumonia = (labels == Label.PNEUMONIA) & ~np.isin(patients, patients[split.learn])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.registry import Registry
 from models.serving import Network
 from pipeline.errors import UnreadableRadiograph
-from pipeline.flow import prepare
+from pipeline.flow import before_the_classifier, prepare
 from pipeline.preprocess import Recipe
 from pipeline.radiograph import Radiograph, from_image
 from pipeline.training.corpus import MAXIMUM_PIXELS, BadCorpus, Sample
@@ -40,8 +40,9 @@ def prepared(
     its code. Raises BadCorpus and WeightsMismatch.
     """
     registry = Registry.load(weights)
-    networks = [str(registry.file(name, ".xml")) for name in ("lung_unet", "rib_suppression")]
-    digests = [d for name in ("lung_unet", "rib_suppression") for d in registry.entries[name].files.values()]
+    names = before_the_classifier(recipe)
+    networks = [str(registry.file(name, ".xml")) for name in names]
+    digests = [d for name in names for d in registry.entries[name].files.values()]
     contents = [sample.digest() for sample in samples]
     changed = [] if probe is None else [probe.__name__, inspect.getsource(inspect.getmodule(probe) or probe)]
     key = hashlib.sha256("\n".join([recipe.digest(), *digests, *contents, *changed]).encode()).hexdigest()[:16]
@@ -65,13 +66,14 @@ def prepared(
     return array
 
 
-_worker: tuple[Network, Network, Recipe, Probe | None] | None = None
+_worker: tuple[Network, Network | None, Recipe, Probe | None] | None = None
 """The networks of a worker process, loaded once when it starts."""
 
 
 def _load(networks: Sequence[str], recipe: Recipe, probe: Probe | None) -> None:
     global _worker
-    _worker = Network(Path(networks[0])), Network(Path(networks[1])), recipe, probe
+    lungs, *ribs = [Network(Path(file)) for file in networks]
+    _worker = lungs, ribs[0] if ribs else None, recipe, probe
 
 
 def _prepare(samples: Sequence[Sample]) -> NDArray[np.uint8]:

@@ -11,6 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, cast
 
+from models.registry import Registry
+from pipeline.flow import before_the_classifier
+from pipeline.preprocess import Recipe
 from pipeline.training.corpus import Sample
 
 _CODE: Final = (
@@ -88,9 +91,9 @@ class Run:
         """Whether part `name` is finished."""
         return (self.folder / "parts" / f"{name}.json").exists()
 
-    def network(self, name: str) -> Path:
-        """Where the network of part `name` is kept."""
-        return self.folder / "parts" / f"{name}.keras"
+    def network(self, name: str, vote: int) -> Path:
+        """Where the network of part `name` that has this vote, counted from 0, is kept."""
+        return self.folder / "parts" / f"{name}-{vote}.keras"
 
 
 def config_of(samples: Sequence[Sample], **asked: Any) -> dict[str, Any]:
@@ -100,6 +103,19 @@ def config_of(samples: Sequence[Sample], **asked: Any) -> dict[str, Any]:
         corpus.update("\n".join([sample.digest(), sample.label, sample.patient, sample.archive, sample.fold]).encode())
     code = hashlib.sha256(b"".join(file.read_bytes() for file in _CODE))
     return {**asked, "corpus": corpus.hexdigest(), "code": code.hexdigest()}
+
+
+def classifier_config(
+    samples: Sequence[Sample], recipe: Recipe, weights: Path, *, epochs: int, folds: int, seed: int
+) -> dict[str, Any]:
+    """What the classifiers of a run depend on, whether they are to be judged or to be published.
+
+    weights: folder with the networks that prepare what they see.
+    """
+    entries = Registry.load(weights).entries
+    prepared = [d for name in before_the_classifier(recipe) for d in entries[name].files.values()]
+    asked = {"recipe": recipe.digest(), "prepared": prepared, "epochs": epochs, "folds": folds, "seed": seed}
+    return config_of(samples, **asked)
 
 
 def digest_of(config: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from skimage.exposure import equalize_adapthist
 
+from models.registry import Registry
 from models.serving import Network
 from pipeline.errors import BlankRadiograph, UnreadableRadiograph
 from pipeline.flow import RECIPES, load_networks, prepare
@@ -196,7 +197,7 @@ def lungs_network() -> Network:
 
 @pytest.fixture(scope="module")
 def ribs_network() -> Network:
-    return load_networks().ribs
+    return Network(Registry.load().file("rib_suppression", ".xml"))
 
 
 @few
@@ -224,7 +225,8 @@ def test_any_radiograph_is_prepared_or_blank(
     prepared = prepare(radiograph, lungs=lungs_network, ribs=ribs_network, recipe=RECIPES[recipe], stages=stages)
     side = RECIPES[recipe].side
     assert_grey(prepared.image, (side, side))
-    assert list(stages) == ["resize", "lungs", "histogram", "ribs", "contrast"]
+    ribs = ["ribs"] if RECIPES[recipe].ribs else []
+    assert list(stages) == ["resize", "lungs", "histogram", *ribs, "contrast"]
     assert min(stages.values()) >= 0
 
 
@@ -326,3 +328,9 @@ def test_a_frame_that_fills_its_box_is_resized_as_opencv_does() -> None:
     recipe = replace(PAPER, detail=128, side=128)
     expected = cv2.resize(frame, (128, 128), interpolation=cv2.INTER_AREA)
     assert np.array_equal(coarsen(cut(frame, box_of(np.zeros(frame.shape, bool), recipe)), recipe), expected)
+
+
+def test_a_recipe_that_suppresses_ribs_needs_their_network(lungs_network: Network) -> None:
+    radiograph = Radiograph(pixels=chest_phantom())
+    with pytest.raises(ValueError, match="needs their network"):
+        prepare(radiograph, lungs=lungs_network, ribs=None, recipe=PAPER, stages={})

@@ -134,11 +134,11 @@ class Drawn:
         image = ops.parameter([1, 512, 512, 1], np.float32, name="image")
         return self._network("ribs", [ops.relu(image)], image)
 
-    def classifier(self) -> Network:
-        """Is sure of nothing, and shows the mean grey level of each cell as its activation."""
-        image = ops.parameter([1, 128, 128, 1], np.float32, name="image")
+    def classifier(self, side: int) -> Network:
+        """Is sure of nothing, and shows the mean grey level of each of 8 x 8 cells as its activation."""
+        image, cell = ops.parameter([1, side, side, 1], np.float32, name="image"), side // 8
         cells = ops.reduce_mean(
-            ops.reshape(image, ops.constant([1, 8, 16, 8, 16, 1]), special_zero=False),
+            ops.reshape(image, ops.constant([1, 8, cell, 8, cell, 1]), special_zero=False),
             ops.constant([2, 4]),
             keep_dims=False,
         )
@@ -161,7 +161,7 @@ def drawn_networks(folder: Path, size: tuple[int, int], recipe: Recipe) -> Netwo
         networks,
         lungs=drawn.lungs(two_lungs(size)),
         ribs=drawn.ribs(),
-        classifier=drawn.classifier(),
+        classifier=drawn.classifier(recipe.side),
         operating_point=replace(networks.operating_point, activation_scale=1.0),
         recipe=recipe,
     )

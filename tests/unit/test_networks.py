@@ -15,7 +15,8 @@ from models.registry import SHIPPED, Registry, WeightsMismatch
 from models.rib_suppression import published_autoencoder, rib_suppression
 from models.serving import Network
 from pipeline.localise import letterbox, stretch
-from pipeline.preprocess import match_histogram, working_frame
+from pipeline.preprocess import DEFAULT, match_histogram, working_frame
+from pipeline.training.classifier import COURSES
 from pipeline.training.export import ParityBroken, parity, publish
 from pipeline.training.start import begin_with
 from tests.phantom import chest_phantom
@@ -82,7 +83,9 @@ def test_the_shipped_network_is_what_its_builder_builds(name: str) -> None:
     fresh = {
         "lung_unet": lung_unet,
         "rib_suppression": rib_suppression,
-        "covid_xnet": lambda: with_activation_map(*(covid_xnet() for _ in voters(shipped))),
+        "covid_xnet": lambda: with_activation_map(
+            *(covid_xnet(DEFAULT.side, poolings=COURSES["default"].poolings) for _ in voters(shipped))
+        ),
     }[name]()
     assert [(type(a), a.name) for a in shipped.layers] == [(type(b), b.name) for b in fresh.layers]
     assert [w.shape for w in shipped.get_weights()] == [w.shape for w in fresh.get_weights()]
@@ -115,6 +118,13 @@ def test_covid_xnet_has_five_convolutions_four_poolings_and_no_dense_layer_but_t
     assert tuple(network.input.shape) == (None, 128, 128, 1)
     # 128 / 2^4: cells of the class activation map along a side.
     assert tuple(network.get_layer("average").input.shape[1:3]) == (8, 8)
+
+
+def test_without_its_last_pooling_a_smaller_image_has_a_map_of_as_many_pixels() -> None:
+    whole, smaller = covid_xnet(), covid_xnet(64, poolings=3)
+    assert len(layers_of(smaller, keras.layers.MaxPooling2D)) == 3
+    assert smaller.get_layer("average").input.shape[1:3] == whole.get_layer("average").input.shape[1:3]
+    assert [w.shape for w in smaller.get_weights()] == [w.shape for w in whole.get_weights()]
 
 
 def test_covid_xnet_gives_probabilities() -> None:
@@ -221,7 +231,7 @@ def test_the_activation_map_of_the_shipped_export_is_the_one_computed_by_hand() 
     network = shipped_keras("covid_xnet")
     exported = Network(Registry.load(SHIPPED).file("covid_xnet", ".xml"))
     for seed in range(3):
-        image = radiograph_like(128, seed)
+        image = radiograph_like(DEFAULT.side, seed)
         probabilities, activation = exported(image)
         expected, logit = committee_by_hand(network, image)
         assert activation.shape == (1, 8, 8, 1)

@@ -61,7 +61,7 @@ def test_a_network_is_asked_about_pneumonia_that_it_did_not_learn_from(tmp_path:
     run = Run.open(tmp_path, {})
     run.once(split.name, lambda: {"scores": scores.tolist()})
     # One in five pneumonias of NIH is held out: too few to say something.
-    assert auc_against_pneumonia(run, samples, 0) is None
+    assert auc_against_pneumonia(run, samples, np.ones(len(samples), np.bool_), 0) is None
 
     more = [*samples, *(Sample(file=Path("x"), label=Label.PNEUMONIA, patient=f"rsna {n}", archive="rsna",
                                lung_mask=None) for n in range(20))]  # fmt: skip
@@ -71,4 +71,4 @@ def test_a_network_is_asked_about_pneumonia_that_it_did_not_learn_from(tmp_path:
     ill = [i for i, s in enumerate(more) if s.archive == "hannover"]
     both = np.array([*ill, *range(len(samples), len(more))])
     expected = roc_auc_score([s.label is Label.COVID for s in (more[i] for i in both)], scores[both])
-    assert auc_against_pneumonia(run, more, 0) == pytest.approx(expected)
+    assert auc_against_pneumonia(run, more, np.ones(len(more), np.bool_), 0) == pytest.approx(expected)

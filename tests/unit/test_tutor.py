@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from pipeline.training.augment import as_in_the_paper, gently_and_in_tone
-from pipeline.training.tutor import marks
+from pipeline.training.tutor import Tutor, features_of, marks
 
 
 def patches(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -23,7 +23,7 @@ def patches(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]
 
 def test_marks_rise_with_what_the_classes_differ_in() -> None:
     images, targets = patches(60, 0)
-    sure = marks(images, targets)
+    sure = marks(images, targets, 1e-5)
     assert sure.shape == (60,)
     assert ((sure > 0) & (sure < 1)).all()
     assert roc_auc_score(targets, sure) == 1
@@ -34,7 +34,7 @@ def test_a_wrong_label_gets_a_doubtful_mark() -> None:
     images, targets = patches(60, 1)
     wrong = targets.copy()
     wrong[:2] = 1 - wrong[:2]
-    sure = marks(images, wrong)
+    sure = marks(images, wrong, 1e-5)
     assert sure[0] < 0.5 < sure[1]  # as they look, not as they are labelled
 
 
@@ -50,3 +50,10 @@ def test_a_varied_image_keeps_shape_range_and_type_and_differs_each_time(vary: o
         assert 0 <= varied.min() <= varied.max() <= 1
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
+
+
+def test_a_tutor_tells_images_that_it_has_not_seen_apart() -> None:
+    images, targets = patches(60, 0)
+    tutor = Tutor.fit(features_of(images), targets, 1e-5)
+    others, truth = patches(40, 3)
+    assert roc_auc_score(truth, tutor.decide(features_of(others))) == 1
