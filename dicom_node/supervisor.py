@@ -8,11 +8,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
+import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
 from dicom_node.errors import ConfigurationError, NodeError
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.database import check_integrity, prepare
+from dicom_node.journey.mending import mend
+from dicom_node.journey.queue import JourneyQueue
 from dicom_node.logs import log
 from dicom_node.roles import ONE_THREAD, Role, command_line
 from dicom_node.settings import Settings
@@ -93,6 +96,9 @@ def supervise(settings: Settings) -> None:
         Child(role=Role.RETURN, name="returner"),
     ]
     try:
+        for child in children:
+            child.watch()
+        _mend(settings)
         while not end.is_set():
             for child in children:
                 child.watch()
@@ -103,6 +109,17 @@ def supervise(settings: Settings) -> None:
     finally:
         _end(children)
         lock.release()
+
+
+def _mend(settings: Settings) -> None:
+    queue = JourneyQueue(settings)
+    try:
+        mend(settings, queue)
+    except sa.exc.OperationalError as e:
+        # The processes that need the database say so themselves, and try again.
+        log.warning("not mended", reason=str(e.orig))
+    finally:
+        queue.close()
 
 
 def _end(children: list[Child]) -> None:

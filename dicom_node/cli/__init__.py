@@ -25,6 +25,7 @@ from dicom_node.cli import (
     peers,
     read,
     train,
+    verify,
 )
 from dicom_node.errors import ConfigurationError, NodeError
 
@@ -67,6 +68,7 @@ for commands in (
     node,
     peers,
     journeys,
+    verify,
     keeping,
     audit,
     read,

@@ -16,6 +16,7 @@ from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.circuit import circuit_of, next_turn, priority_of
 from dicom_node.journey.database import in_trouble, open_engine
 from dicom_node.journey.ledger import (
+    CircuitState,
     CommitmentRow,
     ReadingRow,
     ReceivedObject,
@@ -334,6 +335,23 @@ class JourneyQueue:
                 .where(ReadingRow.failure != "", ReceivedObject.purged_at.is_not(None))
             )
             return session.scalar(purged) or 0
+
+    def read_anew(self, journey: str) -> None:
+        """Enqueue the reading of `journey` once more; the reader does nothing if the ledger has it already."""
+        with Session(self.engine) as session, session.begin():
+            options = reading_options(journey, priority := priority_of(session, journey))
+            options |= {"workflow_id": f"{journey}/mended/{now():%Y%m%dT%H%M%S.%f}"}
+            self._client.enqueue_in_transaction(session, options, journey, priority)
+
+    def return_anew(self, journey: str, destination: str) -> None:
+        """Send out what `journey` owes to `destination`, where no run does, and none would close its circuit."""
+        with Session(self.engine) as session, session.begin():
+            circuit_of(session, destination).state = CircuitState.CLOSED
+            self._set_out(session, journey, destination, "mended")
+
+    def give_up(self, runs: list[str]) -> None:
+        """Cancel `runs`, ids of the queue."""
+        self._client.cancel_workflows(runs)
 
 
 def _journeys(which: sa.ColumnElement[bool]) -> sa.Select[str | None]:

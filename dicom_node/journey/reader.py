@@ -23,7 +23,7 @@ from pipeline.flow import Networks, read
 from pipeline.radiograph import from_dicom
 from pipeline.reading import Reading
 
-MAXIMUM_ATTEMPTS: Final = 10
+MAXIMUM_ATTEMPTS: Final = 100
 """Times that a worker may begin a radiograph without coming to an end, before it is set aside as poison."""
 MAXIMUM_STRIKES: Final = 2
 """Times that it may end a worker itself, by what it needs or by a crash."""
@@ -112,6 +112,7 @@ class Reader:
         reading = read(radiograph, self._networks)
         reach(Point.RADIOGRAPH_READ)
         read_at = now()
+        self._shelf.sweep(journey)
         made: dict[ResultChoice, Results] = {}
         for choice in [destination.choice for destination in self._settings.destinations] or [BY_DEFAULT]:
             if choice not in made:
@@ -187,12 +188,16 @@ class Reader:
                 )
 
     def _fail(self, journey: str, reason: str) -> Outcome:
-        log.error("radiograph cannot be read", journey=journey, reason=reason)
         failed_at = now()
         try:
+            with Session(self._engine) as session:
+                before = session.get(ReadingRow, journey)
+            if before is not None:  # of another run of the journey, which was faster
+                return Outcome.FAILED if before.failure else Outcome.READ
+            log.error("radiograph cannot be read", journey=journey, reason=reason)
             made = self._report_failure(journey, reason, failed_at) if self._settings.report_failures else {}
             with Session(self._engine) as session, session.begin():
-                session.merge(ReadingRow(journey=journey, read_at=failed_at, failure=reason, repairs=_repairs(made)))
+                session.add(ReadingRow(journey=journey, read_at=failed_at, failure=reason, repairs=_repairs(made)))
                 session.flush()
                 self._send_out(session, journey, made, failed_at)
         except (OSError, sa.exc.OperationalError) as e:

@@ -13,6 +13,11 @@ class ResultShelf:
         """Where all results of `journey` lie, or would lie."""
         return self._root / journey[:2] / journey
 
+    def sweep(self, journey: str) -> None:
+        """Remove what attempts that died were writing; only by who is about to write the results of `journey`."""
+        for part in self.folder(journey).glob(".*.part"):
+            part.unlink(missing_ok=True)
+
     def path(self, journey: str, kind: str, sop_instance_uid: str) -> Path:
         """File of a result of `journey`; its folder may not exist yet. kind: such as "overlay", for who looks."""
         return self.folder(journey) / f"{kind}-{sop_instance_uid}.dcm"
