@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # as PACS.
 PEERS := default-jre-headless dcmtk dicom3tools grokj2k-tools libpixelmed-java openjph-tools orthanc
 
-.PHONY: help demo test fuzz lint format lock clean
+.PHONY: help demo test faults fuzz lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -22,6 +22,10 @@ test: $(VENV)/.development  ## run the tests; all of them, also those that take 
 	@deploy/debian-packages $(PEERS)
 	@command -v npm >/dev/null || deploy/debian-packages npm
 	$(BIN)/python -m pytest $(if $(CI),-m "")
+
+faults: $(VENV)/.development  ## kill the node again and again beside a PACS; writes deploy/handbook/faults.md
+	@deploy/debian-packages $(PEERS)
+	$(BIN)/python -m tests.faults --markdown deploy/handbook/faults.md
 
 fuzz: $(VENV)/.development  ## send the listener and the gate what nobody should send, for an hour
 	$(BIN)/python -m pytest tests/property/test_wire.py tests/property/test_intake.py --hypothesis-profile fuzz \

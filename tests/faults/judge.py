@@ -1,6 +1,9 @@
 """After a storm: what was acknowledged, and what of it is where it should be."""
 
 import json
+import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -39,15 +42,29 @@ def judge(ward: Ward, acknowledged: Collection[str]) -> Verdict:
         lost=sorted(uid for uid in acknowledged if ONE_OF_EACH - got.get(uid, Counter())),
         doubled=sorted(uid for uid, counted in got.items() if counted - ONE_OF_EACH),
         orphans=_orphans(ward),
-        differences=[],
+        differences=_differences(ward),
     )
 
 
-def _orphans(ward: Ward) -> list[str]:
-    import sqlite3
+def _differences(ward: Ward) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "dicom_node", "verify", "--digests", "--json"],
+        env=ward.node.environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    if done.returncode not in (0, 1) or not done.stdout:
+        return [f"verify failed: {done.stderr}"]
+    said = json.loads(done.stdout)
+    unasked = [d["unasked"] for d in said["destinations"] if d["unasked"]]
+    return [f"{d['kind']}: {d['subject']} {d['detail']}" for d in said["differences"]] + unasked
 
-    data = ward.folder / "node" / "data"
-    with sqlite3.connect(data / "covid-xnet.sqlite") as database:
+
+def _orphans(ward: Ward) -> list[str]:
+    data = ward.database.parent
+    with sqlite3.connect(ward.database) as database:
         known = {digest for (digest,) in database.execute("SELECT digest FROM received")}
     files = [path for path in (data / "spool").rglob("*") if path.is_file() and path.stem not in known]
     return sorted(str(path.relative_to(data)) for path in files)

@@ -112,12 +112,13 @@ def _kill(ward: Ward, role: str) -> None:
 
 def _without_pacs(ward: Ward) -> None:
     ward.close_pacs()
-    _await(ward, Point.RETURN_POSTPONED)
+    ward.wait_until(ward.parked, "the node notices that the PACS is down", seconds=PATIENCE)
     ward.open_pacs()
 
 
 PROVOKED: Final[Mapping[Point, Callable[[Ward], object]]] = {
-    Point.RETURN_POSTPONED: _without_pacs,
+    Point.RETURN_PARKED: _without_pacs,
+    Point.CIRCUIT_CLOSED: _without_pacs,
     Point.LEDGER_MIGRATED: lambda ward: _kill(ward, SUPERVISOR),
     Point.DATABASE_PREPARED: lambda ward: _kill(ward, SUPERVISOR),
     Point.ROLE_STARTED: lambda ward: _kill(ward, "return"),

@@ -3,13 +3,13 @@
 import json
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.error import URLError
 
 import psutil
 
@@ -17,6 +17,7 @@ from dicom_node.demo.node import RunningNode, running_node
 from dicom_node.demo.orthanc import Orthanc, free_port, running_orthanc
 from dicom_node.errors import NodeError
 from dicom_node.faultpoints import VARIABLE, Point
+from dicom_node.settings import Peer
 
 ROLES: Final = ("listen", "work", "return")
 SUPERVISOR: Final = "run"
@@ -31,11 +32,14 @@ class Ward:
     kills: dict[str, int] = field(default_factory=dict)
     peak_rss: dict[str, int] = field(default_factory=dict)
     """Role -> the most memory that one process of it ever had resident, in bytes."""
+    starts: list[float] = field(default_factory=list)
+    """Seconds from each start of the node until it answered."""
     node: RunningNode = field(init=False)
     pacs: Orthanc = field(init=False)
 
     def __post_init__(self) -> None:
         self._ports = free_port(), free_port()
+        self._returned = 0
         self._pacs_stack, self._node_stack = ExitStack(), ExitStack()
         self.armed = self.folder / "armed"
         self.armed.mkdir(parents=True)
@@ -49,12 +53,19 @@ class Ward:
             "workers": self.workers,
             "destinations": [f"PACS@127.0.0.1:{self._ports[1]}"],
             "retry_seconds": 0.5,
+            "commitment_timeout": 5,
             "minimum_free_megabytes": 0,
         }
 
     def open_pacs(self) -> None:
         self.pacs = self._pacs_stack.enter_context(
-            running_orthanc(self.folder / "pacs", ae_title="PACS", port=self._ports[1])
+            # It knows the node, so that it answers C-FIND and reports storage commitment.
+            running_orthanc(
+                self.folder / "pacs",
+                ae_title="PACS",
+                port=self._ports[1],
+                modalities=[Peer("COVIDXNET", "127.0.0.1", self._ports[0])],
+            )
         )
 
     def close_pacs(self) -> None:
@@ -65,7 +76,9 @@ class Ward:
         while not hasattr(self, "node") or self.node.process.poll() is not None:
             with suppress(NodeError):
                 self._node_stack.close()
+                begun = time.monotonic()
                 self.node = self._node_stack.enter_context(running_node(self.folder / "node", self.settings))
+                self.starts.append(time.monotonic() - begun)
 
     def end(self) -> int:
         """End the node as an operator does."""
@@ -76,11 +89,20 @@ class Ward:
         self._node_stack.close()
         self.close_pacs()
 
+    @property
+    def database(self) -> Path:
+        return self.folder / "node" / "data" / "covid-xnet.sqlite"
+
+    def parked(self) -> bool:
+        """Whether the node has noticed that the PACS is not there."""
+        with sqlite3.connect(self.database) as database:
+            return bool(database.execute("SELECT 1 FROM circuits WHERE state != 'closed'").fetchall())
+
     def returned(self) -> int:
-        """How many objects the PACS has; 0 while it is closed."""
-        with suppress(URLError):
-            return int(json.loads(self.pacs.rest("/statistics"))["CountInstances"])
-        return 0
+        """How many objects the PACS has, or had when it last answered."""
+        with suppress(OSError):
+            self._returned = int(json.loads(self.pacs.rest("/statistics"))["CountInstances"])
+        return self._returned
 
     def kill(self, role: str) -> bool:
         """SIGKILL to one process of `role`, if there is one: it may have been killed before."""
