@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # as PACS; strace records what is synced.
 PEERS := default-jre-headless dcmtk dicom3tools grokj2k-tools libpixelmed-java openjph-tools orthanc strace
 
-.PHONY: help demo test faults fuzz lint format lock clean
+.PHONY: help demo test faults soak fuzz lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -26,6 +26,10 @@ test: $(VENV)/.development  ## run the tests; all of them, also those that take 
 faults: $(VENV)/.development  ## kill the node again and again beside a PACS; writes deploy/handbook/faults.md
 	@deploy/debian-packages $(PEERS)
 	$(BIN)/python -m tests.faults --markdown deploy/handbook/faults.md
+
+soak: $(VENV)/.development  ## send 10,000 objects of mixed kinds (hours on two cores), and see whether anything grows
+	@deploy/debian-packages $(PEERS)
+	$(BIN)/python -m tests.faults.soak $(if $(OBJECTS),--objects $(OBJECTS))
 
 fuzz: $(VENV)/.development  ## send the listener and the gate what nobody should send, for an hour
 	$(BIN)/python -m pytest tests/property/test_wire.py tests/property/test_intake.py --hypothesis-profile fuzz \

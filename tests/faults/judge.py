@@ -42,11 +42,12 @@ def judge(ward: Ward, acknowledged: Collection[str]) -> Verdict:
         lost=sorted(uid for uid in acknowledged if ONE_OF_EACH - got.get(uid, Counter())),
         doubled=sorted(uid for uid, counted in got.items() if counted - ONE_OF_EACH),
         orphans=_orphans(ward),
-        differences=_differences(ward),
+        differences=differences(ward),
     )
 
 
-def _differences(ward: Ward) -> list[str]:
+def differences(ward: Ward) -> list[str]:
+    """What `covid-xnet verify` finds."""
     done = subprocess.run(
         [sys.executable, "-m", "dicom_node", "verify", "--digests", "--json"],
         env=ward.node.environment,

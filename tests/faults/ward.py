@@ -106,7 +106,7 @@ class Ward:
 
     def kill(self, role: str) -> bool:
         """SIGKILL to one process of `role`, if there is one: it may have been killed before."""
-        children = [process.pid for process in self._processes() if process.role == role]
+        children = [process.pid for process in self.processes() if process.role == role]
         for pid in [self.node.process.pid] if role == SUPERVISOR else children[:1]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -130,10 +130,10 @@ class Ward:
             time.sleep(0.05)
 
     def look_at_memory(self) -> None:
-        for process in self._processes():
+        for process in self.processes():
             self.peak_rss[process.role] = max(self.peak_rss.get(process.role, 0), process.peak_rss)
 
-    def _processes(self) -> Iterator["RoleProcess"]:
+    def processes(self) -> Iterator["RoleProcess"]:
         with suppress(psutil.NoSuchProcess):
             for child in psutil.Process(self.node.process.pid).children():
                 with suppress(psutil.ZombieProcess, psutil.NoSuchProcess, OSError):
