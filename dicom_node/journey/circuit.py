@@ -12,13 +12,20 @@ BROKEN_VISITS: Final = 3
 
 
 def circuit_of(session: Session, destination: str) -> CircuitRow:
-    """The circuit of `destination`, held until the session commits."""
-    row = session.get(CircuitRow, destination, with_for_update=True)
-    if row is None:
-        row = CircuitRow(destination=destination, state=CircuitState.CLOSED, since=now(), failures=0, openings=0)
-        session.add(row)
+    """The circuit of `destination`, held until the session commits: who changes its returns holds it, too."""
+    # A write that changes nothing: SQLite locks for no reading, and what was read before the lock may be out of date.
+    held = session.execute(
+        sa.update(CircuitRow)
+        .where(CircuitRow.destination == destination)
+        .values(failures=CircuitRow.failures)
+        .execution_options(synchronize_session=False)
+    )
+    if not held.rowcount:  # type: ignore[attr-defined]
+        session.add(CircuitRow(destination=destination, state=CircuitState.CLOSED, since=now(), failures=0, openings=0))
         session.flush()
-    return row
+    return session.scalars(
+        sa.select(CircuitRow).where(CircuitRow.destination == destination).execution_options(populate_existing=True)
+    ).one()
 
 
 def has_answered(circuit: CircuitRow) -> None:

@@ -92,11 +92,11 @@ class ReturnDesk:
 
     def _visit(self, journey: str, destination: str, turn: int, *, probing: bool = False) -> Returned:
         with Session(self._queue.engine) as session, session.begin():
+            circuit = circuit_of(session, destination)
             rows = session.scalars(_open_rows(journey, destination, turn)).all()
             if not rows:
                 return Returned.CLOSED
             objects = [row.sop_instance_uid for row in rows]
-            circuit = circuit_of(session, destination)
             if circuit.state != CircuitState.CLOSED and not probing:
                 for row in rows:
                     row.attempts += 1

@@ -243,7 +243,7 @@ class Visit:
 
     def _note(
         self,
-        rows: Iterable[ReturnRow],
+        rows: Sequence[ReturnRow],
         change: Callable[[ReturnRow], None],
         *,
         answered: bool = False,
@@ -253,7 +253,10 @@ class Visit:
 
         answered: the destination did, just now. transaction: of a request for storage commitment that begins with it.
         """
+        if not rows:
+            return
         with Session(self._queue.engine, expire_on_commit=False) as session, session.begin():
+            circuit = circuit_of(session, self._destination)
             fresh = [(row, session.get(ReturnRow, row.id, with_for_update=True)) for row in rows]
             news = []
             for row, found in fresh:
@@ -273,7 +276,7 @@ class Visit:
                     )
                 )
             if answered:
-                has_answered(circuit_of(session, self._destination))
+                has_answered(circuit)
             session.flush()
             reach(Point.RETURN_WRITTEN)
         for row in news:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from dicom_node.cli import app
 from dicom_node.errors import ConfigurationError, OutOfResources
 from dicom_node.journey.database import open_engine, prepare
-from dicom_node.journey.ledger import ReadingRow, ReturnRow, ReturnState, now
+from dicom_node.journey.ledger import CircuitRow, CircuitState, ReadingRow, ReturnRow, ReturnState, now
 from dicom_node.journey.queue import JourneyQueue, Received, journey_of
 from dicom_node.settings import Settings
 
@@ -307,3 +307,46 @@ def test_a_study_of_which_nothing_came_is_an_error(settings: Settings) -> None:
     result = run("status", "--study", "1.2.8")
     assert result.exit_code == 1
     assert "No object of study 1.2.8 was received." in str(result.exception)
+
+
+def test_status_tells_of_each_destination_whether_it_is_there(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
+    monkeypatch.setenv("COVIDXNET_DESTINATIONS", "PACS@h:104,NEW@h:104")
+    fill(settings)
+    at = now()
+    engine = open_engine(settings)
+    with Session(engine) as session, session.begin():
+        session.add(
+            CircuitRow(
+                destination="PACS@h:104", state=CircuitState.OPEN, since=at, failures=4, openings=1,
+                last_contact_at=at, last_error="PACS@h:104 does not answer.", last_error_at=at,
+            )
+        )  # fmt: skip
+    engine.dispose()
+    pacs, new, other = status()["destinations"]
+    assert pacs == {
+        "destination": "PACS@h:104", "circuit": "open", "since": at.isoformat(), "failures": 4,
+        "last_contact_at": at.isoformat(), "last_error": "PACS@h:104 does not answer.",
+        "last_error_at": at.isoformat(),
+        "results": {"waiting": 0, "stored": 0, "delivered": 1, "set aside": 1},
+    }  # fmt: skip
+    assert (new["destination"], new["circuit"], new["last_contact_at"]) == ("NEW@h:104", "closed", None)
+    assert other["results"] == {"waiting": 1, "stored": 0, "delivered": 0, "set aside": 1}
+    output = run("status").stdout
+    assert "set aside 1, last answer" in output
+    assert "open since" in output
+    assert "PACS@h:104 does not answer." in output
+
+
+def test_one_study_object_or_journey_is_brought_back_alone(settings: Settings) -> None:
+    fill(settings)
+    nothing = "0 results will be returned again.\n"
+    assert run("retry", "--study", "1.2.99").output == nothing
+    assert run("retry", "--object", "1.2.3.1").output == nothing
+    assert run("retry", "--journey", journey_of("1.2.3.1")).output == nothing
+    assert run("retry", "--object", "1.2.3.2", "--destination", "PACS@h:104").output.startswith("1 results")
+    assert run("retry", "--study", "1.2.3", "--journey", journey_of("1.2.3.2")).output.startswith("1 results")
+    assert run("retry", "--failed", "--object", "1.2.3.2").output.endswith("0 radiographs read again.\n")
+    assert run("retry", "--failed", "--object", "1.2.3.3").output.endswith("1 radiographs read again.\n")
