@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from dicom_node.faultpoints import Point
@@ -14,6 +15,7 @@ from tests.peers.modality import Modality
 from tests.phantom import make_cr
 
 PATIENCE: Final = 900.0
+AGAIN_SECONDS: Final = 20.0
 BACKLOG: Final = 8
 """Radiographs that may be under way: enough that each process has work whenever it is killed."""
 
@@ -88,8 +90,6 @@ def each_point(ward: Ward, *, seed: int, points: tuple[Point, ...] = tuple(Point
     with streaming(ward, seed=seed) as stream:
         for point in points:
             ward.arm(point)
-            if provoke := PROVOKED.get(point):
-                provoke(ward)
             _await(ward, point)
     return judge(ward, stream.acknowledged)
 
@@ -103,7 +103,17 @@ def _let_pass(ward: Ward, stream: Stream, *, objects: int, seconds: float) -> No
 
 
 def _await(ward: Ward, point: Point) -> None:
-    ward.wait_until(lambda: ward.has_fired(point), f"the node comes by {point}", seconds=PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while not ward.has_fired(point):
+        assert time.monotonic() < deadline, f"the node never comes by {point}; its log is {ward.node.log}"
+        if provoke := PROVOKED.get(point):
+            provoke(ward)  # again: the last time, those of a supervisor that had just died itself may have felt it
+        soon = time.monotonic() + AGAIN_SECONDS
+        ward.wait_until(partial(_fired_or_late, ward, point, soon), f"the node comes by {point}")
+
+
+def _fired_or_late(ward: Ward, point: Point, late: float) -> bool:
+    return ward.has_fired(point) or time.monotonic() > late
 
 
 def _kill(ward: Ward, role: str) -> None:
