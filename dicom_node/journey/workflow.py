@@ -12,7 +12,7 @@ and the UIDs of results derive from the journey, so nothing can appear twice. Wh
 import random
 from typing import TYPE_CHECKING, Final
 
-from dbos import DBOS
+from dbos import DBOS, StepOptions
 
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.outcome import Outcome, Returned
@@ -39,6 +39,17 @@ def wait_after(attempt: int, first_wait: float) -> float:
     return float(min(first_wait * 2.0 ** min(attempt - 1, 10), LONGEST_WAIT)) * random.uniform(0.5, 1.0)
 
 
+def _until_it_works(name: str) -> StepOptions:
+    """Of a step that only asks the ledger: if it ended in an error, so would the run, and nobody would go on."""
+    return {
+        "name": name,
+        "retries_allowed": True,
+        "max_attempts": 100_000,
+        "interval_seconds": 2.0,
+        "backoff_rate": 1.0,
+    }
+
+
 def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
     """Teach this process the first half of the journey."""
 
@@ -52,7 +63,7 @@ def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
         reach(Point.RETURNS_DUE)
         # Also of one that failed, for its report. A second reading of a journey has an id of its own, and so have its
         # returns: else they would be taken for those of the first.
-        for destination in DBOS.run_step({"name": "destinations"}, reader.destinations_of, journey):
+        for destination in DBOS.run_step(_until_it_works("destinations"), reader.destinations_of, journey):
             options = return_options(str(DBOS.workflow_id), destination, 1, priority=priority)
             DBOS.enqueue_workflow_with_options(options, journey, destination, 1, priority)
             reach(Point.RETURN_QUEUED)
@@ -66,7 +77,7 @@ def register_returns(desk: "ReturnDesk", *, retry_seconds: float, commitment_tim
     def return_results(journey: str, destination: str, attempt: int, priority: int = 0, turn: int = 1) -> str:
         outcome = Returned(DBOS.run_step({"name": "return"}, desk.return_results, journey, destination, turn))
         if outcome is Returned.PARKED:
-            opening = DBOS.run_step({"name": "opening"}, desk.opening, destination)
+            opening = DBOS.run_step(_until_it_works("opening"), desk.opening, destination)
             reach(Point.RETURN_PARKED)
             if opening is not None:  # else it was closed meanwhile, and who did it has sent these out, too
                 send_probe(destination, opening, 1)
@@ -86,7 +97,9 @@ def register_returns(desk: "ReturnDesk", *, retry_seconds: float, commitment_tim
             send_probe(destination, opening, attempt + 1)
         else:
             reach(Point.CIRCUIT_CLOSED)
-            for journey, priority, turn in DBOS.run_step({"name": "release"}, desk.release, destination, opening):
+            for journey, priority, turn in DBOS.run_step(
+                _until_it_works("release"), desk.release, destination, opening
+            ):
                 options = return_options(f"{journey}/released/{opening}", destination, turn, priority=priority)
                 DBOS.enqueue_workflow_with_options(options, journey, destination, 1, priority, turn)
         return back
