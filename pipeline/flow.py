@@ -87,7 +87,7 @@ def load_networks(folder: Path | None = None) -> Networks:
     recipe than this code has.
     """
     registry = Registry.load(folder or SHIPPED)
-    classifier = registry.file("covid_xnet", ".xml")
+    files = {name: registry.file(name, ".xml") for name in ("lung_unet", "rib_suppression", "covid_xnet")}
     entry = registry.entries["covid_xnet"]
     point = entry.operating_point
     if point is None:
@@ -95,12 +95,12 @@ def load_networks(folder: Path | None = None) -> Networks:
     recipe = RECIPES.get(point.recipe)
     if recipe is None or recipe.digest() != point.recipe_digest:
         raise WeightsMismatch(f"covid_xnet {entry.version} was trained with another recipe {point.recipe!r}")
-    files = {name: registry.file(name, ".xml") for name in before_the_classifier(recipe)} | {"covid_xnet": classifier}
-    parts = [*(digest for name in files for digest in registry.entries[name].files.values()), point.recipe_digest]
+    used = (*before_the_classifier(recipe), "covid_xnet")
+    parts = [*(digest for name in used for digest in registry.entries[name].files.values()), point.recipe_digest]
     return Networks(
         lungs=Network(files["lung_unet"]),
         ribs=Network(files["rib_suppression"]) if recipe.ribs else None,
-        classifier=Network(classifier),
+        classifier=Network(files["covid_xnet"]),
         operating_point=point,
         recipe=recipe,
         model=ModelIdentity(

@@ -66,7 +66,7 @@ class Recipe:
 PAPER: Final = Recipe(name="paper", lung_box=False)
 """As COVID-XNet, section 2.2, has it."""
 
-DEFAULT: Final = Recipe(name="default", lung_box=True, unroll=True, detail=64)
+DEFAULT: Final = Recipe(name="default", lung_box=True, ribs=False, unroll=True, detail=64, side=64)
 """What ships. Around the lungs, in their outline, in the tone and in the finest detail lies what tells archives apart:
 borders, letters, posture, exposure, noise."""
 

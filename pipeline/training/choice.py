@@ -67,9 +67,9 @@ def _candidates() -> Iterator[tuple[str, Candidate]]:
         for freedom in _FREEDOMS:
             taught = replace(course, tutor=freedom)
             yield f"tutor alone, ribs {words}, freedom {freedom:g}", Candidate(recipe=recipe, course=taught, alone=True)
-    for tutor in (*_FREEDOMS, None):
-        name = "network, taught by labels" if tutor is None else f"network, tutor with freedom {tutor:g}"
-        yield f"{name}, ribs left", Candidate(recipe=recipe, course=replace(course, tutor=tutor))
+    for freedom in _FREEDOMS:
+        taught = replace(course, tutor=freedom)
+        yield f"network, tutor with freedom {freedom:g}, ribs left", Candidate(recipe=recipe, course=taught)
 
 
 CANDIDATES: Final[Mapping[str, Candidate]] = dict(_candidates())

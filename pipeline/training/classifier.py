@@ -94,7 +94,7 @@ class Course:
 
 COURSES: Final[Mapping[str, Course]] = {
     "paper": Course(vary=as_in_the_paper, epochs=10),
-    "default": Course(vary=gently_and_in_tone, epochs=10, tutor=1e-5, averaged=True),
+    "default": Course(vary=gently_and_in_tone, epochs=10, tutor=0.001, averaged=True, poolings=3),
 }
 """By the name of the recipe. Source of the first: COVID-XNet, section 2.3."""
 

@@ -210,7 +210,7 @@ def test_networks_of_ones_own_are_used_and_wrong_ones_end_in_one_line(
     own = tmp_path / "own"
     shutil.copytree(SHIPPED, own)
     manifest = own / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"version": "1.0.0"', '"version": "7.7"'))
+    manifest.write_text(manifest.read_text().replace('"version": "1.1.0"', '"version": "7.7"'))
     save_png(tmp_path / "chest.png")
     monkeypatch.setenv("COVIDXNET_WEIGHTS_DIR", str(own))
     assert [line["model"] for line in lines_of(run("--json", tmp_path / "chest.png"))] == ["COVID-XNet 7.7"]

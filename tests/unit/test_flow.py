@@ -18,7 +18,7 @@ from pipeline.radiograph import Radiograph, from_dicom
 from pipeline.reading import Reading, Verdict
 from tests.phantom import as_bytes, chest_phantom, make_cr, make_dx
 
-STAGES = ["resize", "lungs", "histogram", "ribs", "contrast", "classify", "heatmap"]
+STAGES = ["resize", "lungs", "histogram", "contrast", "classify", "heatmap"]
 
 
 @pytest.fixture(scope="module")
