@@ -149,7 +149,10 @@ class Listener:
         )
 
     def _left(self, guest: Guest) -> None:
-        if isinstance(guest.association, _Served) and (details := guest.association.traffic.details()):
+        if not isinstance(guest.association, _Served):
+            return
+        guest.association.clear()
+        if details := guest.association.traffic.details():
             self._trail.record(
                 Kind.INSTANCES_TRANSFERRED,
                 outcome=Outcome.MINOR_FAILURE if guest.association.traffic.failed else Outcome.SUCCESS,
@@ -195,6 +198,10 @@ class _Served:
             return time.monotonic() - self._begun
         idle: float = self._association.dimse.idle
         return idle
+
+    def clear(self) -> None:
+        """Leave nothing of it behind."""
+        self._association.dimse.clear()
 
     @property
     def traffic(self) -> Traffic:

@@ -263,6 +263,7 @@ class Lobby:
         gone = [guest for guest in self._inside if guest.association is None or guest.association.over]
         self._inside = [guest for guest in self._inside if guest not in gone]
         for guest in gone:
+            guest.connection.close()
             self._left(guest)
 
     def _make_room(self, newcomer: Guest) -> None:

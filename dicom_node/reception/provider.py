@@ -227,6 +227,14 @@ class SpoolingProvider(DIMSEServiceProvider):  # type: ignore[misc]
         if arrival:
             arrival.close()
 
+    def clear(self) -> None:
+        """Forget all that the association never came to serve; its threads have ended."""
+        self.drop()
+        while not self.msg_queue.empty():
+            _, message = self.msg_queue.get_nowait()
+            if isinstance(message, C_STORE) and (unserved := arrival_of(message)):
+                unserved.close()
+
 
 def arrival_of(request: C_STORE) -> Arrival | None:
     """The data set that came with a C-STORE request; None if it came without."""
