@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSPortableJSONSerializer
+from dbos import DBOS, DBOSPortableJSONSerializer, error
 from filelock import FileLock
 
 from dicom_node.journey.queue import APPLICATION, READING_QUEUE, RETURN_QUEUE
@@ -21,6 +21,10 @@ POLL_SECONDS: Final = 0.1
 RETURNS_AT_ONCE: Final = 4
 """Associations that one returner keeps to one destination."""
 LAST_WORK_SECONDS: Final = 20
+LOOK_SECONDS: Final = 15.0
+"""How often an executor looks for runs that it was given and has lost."""
+
+_present: Final[set[str]] = set()
 
 
 @contextmanager
@@ -62,11 +66,48 @@ def working_on(
                 on_conflict="always_update",
             )
         log.info("working", queue=queue, name=name)
+        end = threading.Event()
+        look = threading.Thread(target=_take_up_what_was_lost, args=(queue, name, end), daemon=True)
+        look.start()
         try:
             yield
         finally:
+            end.set()
+            look.join()
             DBOS.destroy(workflow_completion_timeout_sec=LAST_WORK_SECONDS)
             log.info("stopped", queue=queue, name=name)
+
+
+@contextmanager
+def present() -> Iterator[None]:
+    """Decorates a workflow: while it runs, it is not taken for lost."""
+    run = str(DBOS.workflow_id)
+    _present.add(run)
+    try:
+        yield
+    finally:
+        _present.discard(run)
+
+
+def _take_up_what_was_lost(queue: str, name: str, end: threading.Event) -> None:
+    """Give runs back to `queue` that this executor was given and that it does not run.
+
+    If the database fails between the giving and the taking, or while the end of a run is written, the run breaks off
+    and stands there as this executor's for ever: as long as it lives, nobody else recovers it.
+    """
+    suspects: set[str] = set()
+    while not end.wait(LOOK_SECONDS):
+        try:
+            given = DBOS.list_workflows(
+                status="PENDING", executor_id=name, queue_name=queue, load_input=False, load_output=False
+            )
+            absent = {run.workflow_id for run in given} - _present
+            for run in absent & suspects:  # twice in a row: it is not just being begun
+                DBOS.resume_workflow(run, queue_name=queue)
+                log.warning("taken up again", run=run)
+            suspects = absent - suspects
+        except (sa.exc.SQLAlchemyError, error.DBOSException) as e:
+            log.warning("not looked for what was lost", error=type(e).__name__)
 
 
 def wait_for_the_end() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from dbos import DBOS, StepOptions
 
 from dicom_node.faultpoints import Point, reach
+from dicom_node.journey.engine import present
 from dicom_node.journey.outcome import Outcome, Returned
 from dicom_node.journey.queue import (
     PROBE_WORKFLOW,
@@ -55,6 +56,7 @@ def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
 
     # No limit of recoveries: how often a radiograph may be begun is the reader's decision.
     @DBOS.workflow(name=READ_WORKFLOW, max_recovery_attempts=None)
+    @present()
     def read_radiograph(journey: str, priority: int = 0) -> str:
         tries = 1
         while (outcome := Outcome(DBOS.run_step({"name": "read"}, reader.read, journey))) is Outcome.LATER:
@@ -74,6 +76,7 @@ def register_returns(desk: "ReturnDesk", *, retry_seconds: float, commitment_tim
     """Teach this process the second half of the journey."""
 
     @DBOS.workflow(name=RETURN_WORKFLOW, max_recovery_attempts=None)
+    @present()
     def return_results(journey: str, destination: str, attempt: int, priority: int = 0, turn: int = 1) -> str:
         outcome = Returned(DBOS.run_step({"name": "return"}, desk.return_results, journey, destination, turn))
         if outcome is Returned.PARKED:
@@ -91,6 +94,7 @@ def register_returns(desk: "ReturnDesk", *, retry_seconds: float, commitment_tim
         return outcome
 
     @DBOS.workflow(name=PROBE_WORKFLOW, max_recovery_attempts=None)
+    @present()
     def probe_destination(destination: str, opening: int, attempt: int) -> bool:
         back: bool = DBOS.run_step({"name": "probe"}, desk.probe, destination, opening)
         if not back:

@@ -74,6 +74,21 @@ def test_a_journey_that_an_older_version_left_is_walked_to_its_end(tmp_path: Pat
     assert rows["1.2.3.4.2"]["score"] == 0.25
 
 
+@pytest.mark.slow
+def test_a_run_that_a_living_worker_lost_is_taken_up_again(tmp_path: Path) -> None:
+    with running_node(tmp_path / "node", settings()) as node:
+        Modality(node.peer).send([make_cr()])
+        wait_until(lambda: node.status()["counts"]["read"] == 1, seconds=120)
+        with closing(sqlite3.connect(tmp_path / "node" / "data" / "covid-xnet.sqlite", timeout=60)) as database:
+            query = "SELECT count(*) FROM workflow_status WHERE status = 'SUCCESS'"
+            wait_until(lambda: database.execute(query).fetchone() == (1,), seconds=60)
+            # As it stands when the database fails between the giving and the taking.
+            database.execute("UPDATE workflow_status SET status = 'PENDING', executor_id = 'worker-1'")
+            database.commit()
+            wait_until(lambda: database.execute(query).fetchone() == (1,), seconds=120)
+        assert 'event="taken up again"' in node.log.read_text()
+
+
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
     with closing(sqlite3.connect(database, isolation_level=None, timeout=60)) as other:
