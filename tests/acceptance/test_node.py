@@ -96,7 +96,7 @@ def test_frontal_radiographs_come_back_once_and_all_else_has_a_reason(hospital: 
     everything = hospital.node.status()["objects"]
     assert len(everything) == len(frontal) + len(other) + 3
     returns = {(r["proof"], r["status"]) for o in everything for r in o["returns"]}
-    assert returns == {("C-STORE status", 0x0000)}
+    assert returns == {("storage commitment", 0x0000)}
 
     log = hospital.node.log.read_text()
     assert "event=started" in log
