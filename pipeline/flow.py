@@ -50,6 +50,7 @@ class Networks:
     lungs: Network
     ribs: Network | None
     classifier: Network
+    view: Network
     operating_point: OperatingPoint
     recipe: Recipe
     model: ModelIdentity
@@ -83,8 +84,8 @@ def before_the_classifier(recipe: Recipe) -> tuple[str, ...]:
 def load_networks(folder: Path | None = None) -> Networks:
     """Load the networks of `folder`, by default the shipped ones.
 
-    Raises WeightsMismatch if a file is not the one of its manifest, or if the classifier was trained with another
-    recipe than this code has.
+    The view judge has no part in a score, nor in the digest of what made it. Raises WeightsMismatch if a file is not
+    the one of its manifest, or if the classifier was trained with another recipe than this code has.
     """
     registry = Registry.load(folder or SHIPPED)
     files = {name: registry.file(name, ".xml") for name in ("lung_unet", "rib_suppression", "covid_xnet")}
@@ -101,6 +102,7 @@ def load_networks(folder: Path | None = None) -> Networks:
         lungs=Network(files["lung_unet"]),
         ribs=Network(files["rib_suppression"]) if recipe.ribs else None,
         classifier=Network(files["covid_xnet"]),
+        view=view_judge_of(registry),
         operating_point=point,
         recipe=recipe,
         model=ModelIdentity(
@@ -110,6 +112,12 @@ def load_networks(folder: Path | None = None) -> Networks:
             trained=entry.trained,
         ),
     )
+
+
+def view_judge_of(registry: Registry) -> Network:
+    """The view judge of a folder, or the shipped one: few have laterals to train their own."""
+    own = registry if "view_judge" in registry.entries else Registry.load(SHIPPED)
+    return Network(own.file("view_judge", ".xml"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -162,7 +162,7 @@ def _table(objects: list[dict[str, Any]]) -> "Table":
         # Text: what peers wrote may look like markup.
         gate = Text(f"{o['view']} ({o['evidence']})") if o["accepted"] else Text(o["reason"], "yellow")
         if reading is None:
-            said = Text("waiting" if o["journey"] else "")
+            said = Text("waiting" if o["accepted"] else "")
         elif reading["failure"]:
             said = Text(reading["failure"], "red")
         else:

@@ -77,7 +77,7 @@ def read(
     """Read chest radiographs from files, without PACS or queue. Investigational, not for diagnosis.
 
     Every file passes the gate that received objects pass. PNG and JPEG count as
-    chests of unknown view, air dark. Folders are walked in the order of names;
+    chests of unknown view, air dark: their pixels are judged. Folders are walked in the order of names;
     what is no image in them is refused.
 
     Exit codes: 0 every file was read or refused, 1 a file is damaged and its line
@@ -158,6 +158,7 @@ def _read_file(file: Path, settings: Settings, networks: "Networks", stem: Path 
     """Judge and read one file, and write its results as `stem`, if given. Raises _Refused and what its steps raise."""
     from pydicom import dcmread
 
+    from dicom_node.journey.second_look import look
     from dicom_node.reception.header import read_header
     from dicom_node.reception.intake import Refused, judge
     from dicom_node.synthetic import wrap
@@ -180,6 +181,9 @@ def _read_file(file: Path, settings: Settings, networks: "Networks", stem: Path 
             raise _Refused(f"{verdict.reason}: {verdict.detail}")
         source = dcmread(file) if wrapped is None else wrapped
         radiograph = from_dicom(source, maximum_pixels=maximum_pixels)
+    verdict = look(verdict, radiograph, networks.view)
+    if isinstance(verdict, Refused):
+        raise _Refused(f"{verdict.reason}: {verdict.detail}")
     reading = read(radiograph, networks)
     line = Line(
         file=str(file),

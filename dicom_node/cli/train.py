@@ -55,6 +55,7 @@ def register(app: typer.Typer) -> None:
     group.command("reference")(reference)
     group.command("ribs")(ribs)
     group.command("lungs")(lungs)
+    group.command("view")(view)
     group.command("classifier")(classifier)
     app.add_typer(group, name="train")
 
@@ -206,6 +207,42 @@ def ribs(
             example=pairs[0][0],
         )
         _report("rib_suppression", metrics)
+
+
+def view(
+    manifest: ManifestOption,
+    out: OutOption,
+    version: VersionOption,
+    data: DataOption,
+    epochs: EpochsOption = 16,
+    folds: Annotated[int, typer.Option("--folds", min=2, help="By patient; the networks of all of them vote.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Of weights and augmentation.")] = 0,
+) -> None:
+    """Train the view judge on frontals, laterals (column view: L) and made images that are no chest.
+
+    Example: covid-xnet train view --manifest corpus/manifest.csv --out weights --version 1.0.0 --data "Ours"
+    """
+    with training("View judge") as begin:
+        from pipeline.training.corpus import read_corpus
+        from pipeline.training.export import publish
+        from pipeline.training.view import cross_validate, images_of
+
+        frontals, laterals = read_corpus(manifest), read_corpus(manifest, laterals=True)
+        images = images_of([*frontals, *laterals], begin(len(frontals) + len(laterals)))
+        network, metrics = cross_validate(
+            frontals, laterals, images, folds=folds, epochs=epochs, seed=seed, tick=begin(folds * epochs)
+        )
+        publish(
+            network,
+            out,
+            name="view_judge",
+            title="View judge",
+            version=version,
+            data=data,
+            metrics=metrics,
+            example=images[0],
+        )
+        _report("view_judge", metrics)
 
 
 def classifier(

@@ -97,6 +97,7 @@ class ReceivedObject(Row):
     times_received: Mapped[int] = mapped_column(default=1)
 
     accepted: Mapped[bool]
+    """By its header; False also if its pixels spoke against a reading afterwards."""
     reason: Mapped[str] = mapped_column(default="")
     detail: Mapped[str] = mapped_column(default="")
     view: Mapped[str] = mapped_column(default="")
@@ -104,7 +105,7 @@ class ReceivedObject(Row):
     flags: Mapped[list[str]] = mapped_column(default=list)
 
     journey: Mapped[str | None] = mapped_column(sa.String(64), unique=True)
-    """Id of the journey that reads it; None if the object is never read."""
+    """Id of the journey that reads it, or looked at its pixels and did not; None if its header was enough."""
     attempts: Mapped[int] = mapped_column(default=0)
     """How often a worker began to read it: what kills a worker every time is set aside."""
     urgency: Mapped[str] = mapped_column(sa.String(16), default=Urgency.ROUTINE)
@@ -285,9 +286,9 @@ def counts(session: Session) -> dict[str, int]:
     read = sa.select(ReadingRow.journey)
     return {
         "received": count(),
-        "not read": count(ReceivedObject.journey.is_(None)),
+        "not read": count(ReceivedObject.accepted.is_(False)),
         "rejected": count(of=RejectedObject),
-        "waiting to be read": count(ReceivedObject.journey.is_not(None), ReceivedObject.journey.not_in(read)),
+        "waiting to be read": count(ReceivedObject.accepted.is_(True), ReceivedObject.journey.not_in(read)),
         "read": count(ReadingRow.failure == "", of=ReadingRow),
         "failed": count(ReadingRow.failure != "", of=ReadingRow),
         "waiting to be returned": count(ReturnRow.state == ReturnState.WAITING, of=ReturnRow),

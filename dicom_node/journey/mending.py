@@ -27,7 +27,7 @@ def awaited(session: Session) -> tuple[list[str], list[tuple[str, str]]]:
     readings = session.scalars(
         sa.select(ReceivedObject.journey)
         .outerjoin(ReadingRow, ReadingRow.journey == ReceivedObject.journey)
-        .where(ReceivedObject.journey.is_not(None), ReadingRow.journey.is_(None))
+        .where(ReceivedObject.accepted.is_(True), ReadingRow.journey.is_(None))
         .order_by(ReceivedObject.id)
     )
     returns = session.execute(

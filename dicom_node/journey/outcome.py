@@ -12,6 +12,9 @@ class Outcome(StrEnum):
     FAILED = "failed"
     """It can never be read; the ledger has the reason."""
 
+    NOT_READ = "not read"
+    """Its pixels show that it is not to be read; the ledger has the reason."""
+
     LATER = "later"
     """The machine was in trouble, not the radiograph; another attempt follows."""
 

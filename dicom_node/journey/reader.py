@@ -13,11 +13,13 @@ from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.bounds import Bounds
 from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, node_id, now
 from dicom_node.journey.outcome import Outcome
+from dicom_node.journey.second_look import look
 from dicom_node.logs import log
 from dicom_node.results.compose import Results, compose, compose_failure, save
 from dicom_node.results.shelf import ResultShelf
 from dicom_node.settings import BY_DEFAULT, ResultChoice, ResultKind, Settings
 from dicom_node.spool import Spool
+from dicom_node.verdict import Accepted, Refused, View
 from pipeline.errors import UnreadableRadiograph
 from pipeline.flow import Networks, read
 from pipeline.radiograph import from_dicom
@@ -52,6 +54,8 @@ class Reader:
                 row = session.scalars(sa.select(ReceivedObject).where(ReceivedObject.journey == journey)).one()
                 if row.reading is not None:
                     return Outcome.FAILED if row.reading.failure else Outcome.READ
+                if not row.accepted:
+                    return Outcome.NOT_READ
                 row.attempts += 1
                 attempts = row.attempts
                 session.expunge(row)
@@ -109,6 +113,10 @@ class Reader:
             raise NeverReadable("The object is no longer in the spool.") from None
         radiograph = from_dicom(source, maximum_pixels=int(self._settings.maximum_megapixels * 1e6))
         del source.PixelData  # decoded: a second copy would only cost memory
+        accepted = Accepted(view=View(row.view), evidence=row.evidence, flags=tuple(row.flags))
+        verdict = look(accepted, radiograph, self._networks.view)
+        if isinstance(verdict, Refused):
+            return self._refuse(journey, verdict)
         reading = read(radiograph, self._networks)
         reach(Point.RADIOGRAPH_READ)
         read_at = now()
@@ -121,9 +129,9 @@ class Reader:
                     radiograph,
                     reading,
                     journey=journey,
-                    view=row.view,
-                    evidence=row.evidence,
-                    flags=tuple(row.flags),
+                    view=verdict.view,
+                    evidence=verdict.evidence,
+                    flags=verdict.flags,
                     read_at=read_at,
                     node=self._node,
                     choice=choice,
@@ -131,7 +139,7 @@ class Reader:
                 for kind, dataset in made[choice].by_kind().items():
                     save(dataset, self._shelf.path(journey, kind, dataset.SOPInstanceUID))
                     reach(Point.RESULT_SAVED)
-        self._record(journey, reading, made, read_at)
+        self._record(journey, verdict, reading, made, read_at)
         reach(Point.READING_RECORDED)
         log.info(
             "radiograph read",
@@ -143,8 +151,31 @@ class Reader:
         )
         return Outcome.READ
 
-    def _record(self, journey: str, reading: Reading, made: Mapping[ResultChoice, Results], read_at: datetime) -> None:
+    def _refuse(self, journey: str, refused: Refused) -> Outcome:
+        """Enter that the pixels speak against a reading; the object keeps its journey, which ends here."""
         with Session(self._engine) as session, session.begin():
+            session.execute(
+                sa.update(ReceivedObject)
+                .where(ReceivedObject.journey == journey)
+                .values(accepted=False, reason=refused.reason.value, detail=refused.detail)
+            )
+        log.info("radiograph not read", journey=journey, reason=refused.reason.value, detail=refused.detail)
+        return Outcome.NOT_READ
+
+    def _record(
+        self,
+        journey: str,
+        accepted: Accepted,
+        reading: Reading,
+        made: Mapping[ResultChoice, Results],
+        read_at: datetime,
+    ) -> None:
+        with Session(self._engine) as session, session.begin():
+            session.execute(
+                sa.update(ReceivedObject)
+                .where(ReceivedObject.journey == journey)
+                .values(view=accepted.view, evidence=accepted.evidence, flags=list(accepted.flags))
+            )
             session.add(
                 ReadingRow(
                     journey=journey,

@@ -166,7 +166,7 @@ def _closed(*, include_failed: bool) -> sa.ColumnElement[bool]:
     undelivered = sa.select(ReturnRow.id).where(
         ReturnRow.journey == ReceivedObject.journey, ReturnRow.state != ReturnState.DELIVERED
     )
-    return sa.or_(ReceivedObject.journey.is_(None), sa.and_(reading.exists(), ~undelivered.exists()))
+    return sa.or_(ReceivedObject.accepted.is_(False), sa.and_(reading.exists(), ~undelivered.exists()))
 
 
 def keep_in_background(retention: Retention) -> None:

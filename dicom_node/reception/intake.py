@@ -1,7 +1,5 @@
 """The gate: which objects are radiographs that the node reads. Pure: a header in, a verdict out."""
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from pydicom import Dataset
@@ -10,58 +8,12 @@ from dicom_node.reception.anatomy import Chest, chest
 from dicom_node.reception.attributes import items, number, text, texts
 from dicom_node.reception.projection import Opinion, Side, opinions
 from dicom_node.settings import Settings
+from dicom_node.verdict import Accepted as Accepted
+from dicom_node.verdict import Flag as Flag
+from dicom_node.verdict import Reason as Reason
+from dicom_node.verdict import Refused as Refused
+from dicom_node.verdict import View as View
 from dicom_node.wire import DIGITAL_XRAY_FOR_PROCESSING, NODE_MODEL_NAME, RADIOGRAPHS
-
-
-class View(StrEnum):
-    """Projection of a chest radiograph, as far as the header tells."""
-
-    PA = "PA"
-    AP = "AP"
-    FRONTAL = "frontal"
-    UNKNOWN = "unknown"
-
-
-class Reason(StrEnum):
-    """Why an object is recorded but never read."""
-
-    OWN_RESULT = "own result"
-    NOT_A_RADIOGRAPH = "not a radiograph"
-    FOR_PROCESSING = "for processing"
-    DERIVED = "derived image"
-    MULTI_FRAME = "multi-frame"
-    NOT_GREYSCALE = "not greyscale"
-    NOT_CHEST = "not a chest"
-    LATERAL = "lateral view"
-    OBLIQUE = "oblique view"
-    TOO_SMALL = "too small"
-
-
-class Flag(StrEnum):
-    """What is uncertain about an accepted radiograph; goes into its report."""
-
-    BODY_PART_UNKNOWN = "body part unknown"
-    VIEW_UNKNOWN = "view unknown"
-    VIEW_CONTRADICTED = "view contradicted"
-    DERIVED = "derived image"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """The object will be read. `evidence` names the attribute that told the view; `flags` go into the report."""
-
-    view: View
-    evidence: str
-    flags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """The object is recorded with its reason and never read. `detail` is one sentence without patient identity."""
-
-    reason: Reason
-    detail: str
-
 
 _RESULT_WORDS: Final = ("CAPTURE", "SCREEN SAVE", "CAD", "OVERLAY", "HEATMAP", "HEAT MAP", "SALIENCY", "SEGMENTATION")
 """In ImageType from the third value on: not what the detector saw, but what a program drew."""

@@ -11,6 +11,10 @@ _PURPOSE: Final[Mapping[str, str]] = {
         "raised it. It is not for diagnosis, screening, triage, or any decision about a patient."
     ),
     "lung_unet": "Finding the lungs, without the heart, in frontal chest radiographs, as a step before the classifier.",
+    "view_judge": (
+        "Telling frontal chest radiographs from laterals and from what is no chest, where no header does: a guard "
+        "before the classifier."
+    ),
     "rib_suppression": "Weakening ribs in frontal chest radiographs, as a step before the classifier.",
 }
 
@@ -25,6 +29,11 @@ _FAILURES: Final[Mapping[str, Sequence[str]]] = {
     "lung_unet": (
         "Its masks were drawn on radiographs of two tuberculosis programmes; lungs that are white with opacities are "
         "drawn too small.",
+    ),
+    "view_judge": (
+        "The laterals that it learned from are few and of one archive; others may pass as frontal.",
+        "What is no chest was drawn or photographed for it, not X-rayed: other parts of the body may pass.",
+        "Obliques, and radiographs of children, were not measured.",
     ),
     "rib_suppression": (
         "It repeats what its teacher, a published autoencoder, does, with the teacher's errors.",

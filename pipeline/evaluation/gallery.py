@@ -14,7 +14,7 @@ from models.registry import ModelIdentity, Registry
 from models.serving import Network
 from pipeline.classify import classify
 from pipeline.evaluation.study import Corpus, Judged
-from pipeline.flow import Networks, prepare, read
+from pipeline.flow import Networks, prepare, read, view_judge_of
 from pipeline.localise import heatmap
 from pipeline.preprocess import Recipe, working_frame
 from pipeline.radiograph import Gray, Radiograph, from_image
@@ -109,6 +109,7 @@ def _serving(
         lungs=Network(registry.file("lung_unet", ".xml")),
         ribs=Network(registry.file("rib_suppression", ".xml")) if recipe.ribs else None,
         classifier=Network(folder / "covid_xnet.xml"),
+        view=view_judge_of(registry),
         operating_point=point,
         recipe=recipe,
         model=ModelIdentity(name="COVID-XNet", version=fold.name, digest="", trained=""),

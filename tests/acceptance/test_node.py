@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from pydicom import Dataset, dcmwrite
@@ -62,6 +63,9 @@ def hospital(tmp_path: Path) -> Iterator[Hospital]:
             yield Hospital(node=node, pacs=pacs, folder=tmp_path)
 
 
+NOISE = np.random.default_rng(9).integers(0, 4096, (300, 300), dtype=np.uint16)
+
+
 def test_frontal_radiographs_come_back_once_and_all_else_has_a_reason(hospital: Hospital) -> None:
     frontal = {
         "cr": make_cr(),
@@ -75,6 +79,7 @@ def test_frontal_radiographs_come_back_once_and_all_else_has_a_reason(hospital: 
         "lateral": make_cr(view="LL", lateral=True),
         "hand": make_cr(body_part="HAND", seed=5),
         "raw": make_dx(for_processing=True, seed=6),
+        "noise": make_cr(pixels=NOISE, bits=12, view=None, body_part=""),
         "damaged": encapsulated(make_cr(seed=7), b"\xff\x4f\xff\x51 no codestream", JPEG2000Lossless),
     }
     chest, chest_in_jpeg_2000, shin = real_radiographs()
@@ -92,7 +97,12 @@ def test_frontal_radiographs_come_back_once_and_all_else_has_a_reason(hospital: 
         reading = row["reading"]
         assert reading["failure"] if name == "damaged" else row["reason"], name
         assert row["returns"] == []
-    assert hospital.row(frontal["view_unknown"])["flags"], "that the view is unknown is said"
+    assert hospital.row(other["noise"])["detail"].startswith("From the pixels: ")
+    seen = hospital.row(frontal["view_unknown"])
+    assert (seen["view"], seen["evidence"], seen["flags"]) == ("frontal", "the pixels", [])
+    counts = hospital.node.status()["counts"]
+    # All of the others but the damaged one, and the shin.
+    assert (counts["not read"], counts["waiting to be read"]) == (len(other), 0)
     everything = hospital.node.status()["objects"]
     assert len(everything) == len(frontal) + len(other) + 3
     returns = {(r["proof"], r["status"]) for o in everything for r in o["returns"]}

@@ -74,7 +74,7 @@ def test_verify_counts_the_files_and_names_the_model_and_its_recipe(weights: Pat
     for arguments in ((), ("--folder", weights)):
         result = run("verify", *arguments)
         assert result.exit_code == 0, result.exception
-        assert result.stdout.startswith("9 files are those of the manifest; COVID-XNet ")
+        assert result.stdout.startswith("12 files are those of the manifest; COVID-XNet ")
         assert repr(point.recipe) in result.stdout
 
 

@@ -91,6 +91,17 @@ def test_every_file_of_a_folder_gets_a_line_in_order(folder: Path) -> None:
     assert "neither DICOM nor PNG nor JPEG" in lines[5]["reason"]
 
 
+def test_an_image_file_that_is_no_chest_is_refused_from_the_pixels(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (300, 300), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    save_png(tmp_path / "chest.png")
+    chest, refused = lines_of(run("--json", tmp_path / "chest.png", tmp_path / "noise.png"))
+    assert chest["accepted"]
+    assert not refused["accepted"]
+    assert refused["reason"].startswith("not a chest: From the pixels: frontal 0.")
+    assert refused["score"] is refused["label"] is None
+
+
 def test_nothing_that_is_printed_names_the_patient(folder: Path) -> None:
     for output in (run(folder).output, run("--json", folder).output):
         assert PATIENT_NAME.split("^")[-1] not in output

@@ -1,6 +1,7 @@
 """The networks: their architecture restated, their export against Keras, and the class activation map by hand."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -14,6 +15,7 @@ from models.lung_unet import lung_unet
 from models.registry import SHIPPED, Registry, WeightsMismatch
 from models.rib_suppression import published_autoencoder, rib_suppression
 from models.serving import Network
+from models.view_judge import committee, view_judge
 from pipeline.localise import letterbox, stretch
 from pipeline.preprocess import DEFAULT, match_histogram, working_frame
 from pipeline.training.classifier import COURSES
@@ -21,7 +23,7 @@ from pipeline.training.export import ParityBroken, parity, publish
 from pipeline.training.start import begin_with
 from tests.phantom import chest_phantom
 
-SHIPPED_NETWORKS = ("lung_unet", "rib_suppression", "covid_xnet")
+SHIPPED_NETWORKS = ("lung_unet", "rib_suppression", "covid_xnet", "view_judge")
 
 Layers = list[keras.layers.Layer]
 
@@ -80,13 +82,15 @@ def test_the_shipped_openvino_network_computes_what_the_shipped_keras_network_co
 @pytest.mark.parametrize("name", SHIPPED_NETWORKS)
 def test_the_shipped_network_is_what_its_builder_builds(name: str) -> None:
     shipped = shipped_keras(name)
-    fresh = {
+    builders: dict[str, Callable[[], keras.Model]] = {
         "lung_unet": lung_unet,
         "rib_suppression": rib_suppression,
         "covid_xnet": lambda: with_activation_map(
             *(covid_xnet(DEFAULT.side, poolings=COURSES["default"].poolings) for _ in voters(shipped))
         ),
-    }[name]()
+        "view_judge": lambda: committee([view_judge() for _ in range(5)]),
+    }
+    fresh = builders[name]()
     assert [(type(a), a.name) for a in shipped.layers] == [(type(b), b.name) for b in fresh.layers]
     assert [w.shape for w in shipped.get_weights()] == [w.shape for w in fresh.get_weights()]
     side = Registry.load(SHIPPED).entries[name].side

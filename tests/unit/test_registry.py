@@ -10,13 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from models.registry import MANIFEST, SHIPPED, Entry, OperatingPoint, Registry, WeightsMismatch, sha256
 from pipeline.flow import load_networks
 from pipeline.preprocess import DEFAULT, PAPER
 
-NETWORKS = ("lung_unet", "rib_suppression", "covid_xnet")
+NEEDED = ("lung_unet", "rib_suppression", "covid_xnet")
+NETWORKS = (*NEEDED, "view_judge")
 
 
 @pytest.fixture
@@ -154,7 +156,17 @@ def test_an_entry_that_is_none_is_refused(weights: Path, edit: Callable[[list[di
     assert f"{weights / MANIFEST} cannot be read: " in refusal(weights)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+def test_a_folder_without_a_view_judge_gets_the_shipped_one(weights: Path) -> None:
+    own, model = load_networks(weights).view, load_networks(weights).model
+    change(weights, lambda m: m.remove(entry_of(m, "view_judge")))
+    networks = load_networks(weights)
+    image = np.random.default_rng(0).random((1, 64, 64, 1), dtype=np.float32)
+    assert np.array_equal(networks.view(image)[0], own(image)[0])
+    # It has no part in a score: the identity of what made one does not change.
+    assert networks.model == model
+
+
+@pytest.mark.parametrize("name", NEEDED)
 def test_a_manifest_without_one_of_the_networks_is_refused(weights: Path, name: str) -> None:
     change(weights, lambda m: m.remove(entry_of(m, name)))
     assert refusal(weights) == f"{weights / MANIFEST} has no network {name}"
