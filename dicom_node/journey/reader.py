@@ -58,6 +58,7 @@ class Reader:
                     return Outcome.NOT_READ
                 row.attempts += 1
                 attempts = row.attempts
+                session.flush()  # what is expunged is no longer written
                 session.expunge(row)
             reach(Point.READING_BEGUN)
             if attempts > MAXIMUM_ATTEMPTS:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from dicom_node.errors import CannotCompose
 from dicom_node.journey.bounds import Bounds
 from dicom_node.journey.database import prepare
-from dicom_node.journey.ledger import ReadingRow, ReturnRow, ReturnState
+from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, ReturnState
 from dicom_node.journey.outcome import Outcome
 from dicom_node.journey.queue import JourneyQueue, Received, journey_of
 from dicom_node.journey.reader import Reader
@@ -142,6 +142,13 @@ def test_by_default_a_failure_is_only_in_the_ledger(tmp_path: Path) -> None:
     assert ward.reader.read(ward.journey) is Outcome.FAILED
     assert ward.failure()
     assert ward.returns() == []
+
+
+def test_an_attempt_is_counted_so_that_what_never_comes_to_an_end_is_set_aside(tmp_path: Path) -> None:
+    ward = Ward(tmp_path, report_failures=False)
+    ward.reader.read(ward.journey)
+    with Session(ward.queue.engine) as session:
+        assert session.scalars(sa.select(ReceivedObject.attempts)).one() == 1
 
 
 def test_a_failure_that_no_report_can_refer_to_is_in_the_ledger_all_the_same(tmp_path: Path) -> None:
