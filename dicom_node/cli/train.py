@@ -63,7 +63,9 @@ def register(app: typer.Typer) -> None:
 @contextmanager
 def training(description: str) -> Iterator[Callable[[int], Callable[..., None]]]:
     """Set TensorFlow up, show progress, and turn errors of the corpus into errors of the node."""
-    os.environ.update({**ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""})
+    # By the environment: TensorFlow's own function raises if something has used it before in this process.
+    threads = {**ONE_THREAD, "TF_NUM_INTRAOP_THREADS": str(len(os.sched_getaffinity(0)))}
+    os.environ.update({**threads, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""})
     try:
         with _silence():
             import tensorflow as tf
@@ -81,7 +83,6 @@ def training(description: str) -> Iterator[Callable[[int], Callable[..., None]]]
     tf.get_logger().setLevel("ERROR")
     # A network that was stored knows its one input by name, and remarks upon an image without it.
     warnings.filterwarnings("ignore", message="The structure of `inputs`")
-    tf.config.threading.set_intra_op_parallelism_threads(len(os.sched_getaffinity(0)))
     console = Console(stderr=True)
     try:
         with Progress(console=console, disable=not console.is_terminal) as progress:
