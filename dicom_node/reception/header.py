@@ -129,6 +129,8 @@ def read_header(path: Path, *, maximum_bytes: int, maximum_pixels: int, scratch:
     except RecursionError:
         raise NotUnderstood("Sequences are nested too deep.") from None
     except _PARSE_ERRORS as e:
+        if isinstance(e.__context__, NotUnderstood):  # pydicom makes an OSError of whatever ends an item
+            raise e.__context__ from None
         if isinstance(e, OSError) and e.errno is not None:  # pydicom raises OSError without errno for bad sequences
             raise OutOfResources(f"The received file cannot be read: {e.strerror}.") from e
         raise NotUnderstood("The data set cannot be parsed.") from e

@@ -196,6 +196,21 @@ def test_a_header_of_nothing_but_elements_is_refused_before_it_fills_the_memory(
         read(tmp_path, with_meta(make_cr(), element * 10_000, ExplicitVRLittleEndian))
 
 
+@pytest.mark.parametrize("before", range(3))
+def test_a_header_of_more_elements_than_any_radiograph_has_is_refused_wherever_the_limit_falls(
+    tmp_path: Path, before: int
+) -> None:
+    item = struct.pack("<HHL", 0xFFFE, 0xE000, 0)
+    items = explicit(0x0040A730, "SQ", item * 100_000, length=0xFFFFFFFF) + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    sequences = b"".join(explicit(0x00091001 + 0x20000 * n, "SQ", item * 8000) for n in range(4))
+    for body in (items, sequences):
+        with pytest.raises(NotUnderstood, match="more than 20000 elements"):
+            read(
+                tmp_path,
+                with_meta(make_cr(), explicit(0x00080005, "CS", b"ISO_IR 100") * before + body, ExplicitVRLittleEndian),
+            )
+
+
 def test_a_deflated_bomb_is_refused_at_the_limit_and_leaves_no_file(tmp_path: Path) -> None:
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     bomb = b"".join(deflate.compress(b"\0" * 2**20) for _ in range(100)) + deflate.flush()
