@@ -1,4 +1,4 @@
-"""What a process of the node is: listener, worker or returner. `python -m dicom_node.roles ROLE NAME [SUPERVISOR]`.
+"""A process of the node: listener, worker, returner or pages. `python -m dicom_node.roles ROLE NAME [SUPERVISOR]`.
 
 Started by `covid-xnet run`, or in place of `covid-xnet listen|work|return`, so that a role carries nothing of the
 command line. It expects a database that is prepared.
@@ -40,6 +40,7 @@ class Role(StrEnum):
     LISTEN = "listen"
     WORK = "work"
     RETURN = "return"
+    WEB = "web"
 
 
 def command_line(role: Role, name: str, *, supervisor: int | None = None) -> list[str]:
@@ -97,6 +98,10 @@ def main() -> None:
                 from dicom_node.journey.work import return_journeys
 
                 return_journeys(settings, name)
+            case Role.WEB:
+                from dicom_node.web.server import serve as serve_pages
+
+                serve_pages(settings)
     except NodeError as e:
         sys.stderr.write(f"covid-xnet {role}: {e}\n")
         code = 2 if isinstance(e, ConfigurationError) else 1

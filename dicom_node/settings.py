@@ -389,6 +389,10 @@ class Settings(BaseSettings):
     minimum_free_megabytes: float = Field(
         default=512.0, ge=0, description="Free disk space under data_dir below which C-STORE is answered 0xA700."
     )
+    web_host: str = Field(default="127.0.0.1", description="Address that the pages for monitors are served at.")
+    web_port: int = Field(
+        default=0, ge=0, le=65535, description="TCP port of the pages for monitors, health and metrics; 0: none."
+    )
     retention_days: int = Field(
         default=0,
         ge=0,

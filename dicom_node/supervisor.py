@@ -94,6 +94,7 @@ def supervise(settings: Settings) -> None:
         Child(role=Role.LISTEN, name="listener"),
         *(Child(role=Role.WORK, name=f"worker-{i + 1}") for i in range(settings.workers)),
         Child(role=Role.RETURN, name="returner"),
+        *([Child(role=Role.WEB, name="web")] if settings.web_port else []),
     ]
     try:
         for child in children:

@@ -1,11 +1,13 @@
-"""`covid-xnet run | listen | work | return`: the node, whole or by roles."""
+"""`covid-xnet run | listen | work | return | web | health`: the node, whole or by roles, and whether it is well."""
 
+import json
 from typing import Annotated
 
 import typer
 
 from dicom_node import logs
 from dicom_node.cli.context import settings_of
+from dicom_node.errors import NodeError
 
 NameOption = Annotated[
     str,
@@ -21,6 +23,8 @@ def register(app: typer.Typer) -> None:
     app.command("listen")(listen)
     app.command("work")(work)
     app.command("return")(return_results)
+    app.command("web")(web)
+    app.command("health")(health)
 
 
 def run(ctx: typer.Context) -> None:
@@ -71,3 +75,42 @@ def return_results(ctx: typer.Context, name: NameOption = "returner") -> None:
 
     prepare(settings_of(ctx))
     become(Role.RETURN, name)
+
+
+def web(ctx: typer.Context) -> None:
+    """Serve the pages for monitors alone: /health/live, /health/ready, /metrics, at WEB_HOST and WEB_PORT.
+
+    Example: COVIDXNET_WEB_PORT=8080 covid-xnet web
+    """
+    from dicom_node.journey.database import prepare
+    from dicom_node.roles import Role, become
+
+    prepare(settings_of(ctx))
+    become(Role.WEB, "web")
+
+
+def health(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Say whether the node is well: database, disk, listener, workers, returner, queues, destinations.
+
+    Exit code 1 if something is not.
+
+    Example: covid-xnet health
+    """
+    from dicom_node.journey.database import open_engine
+    from dicom_node.web.health import examine
+
+    settings = settings_of(ctx)
+    if not settings.data_dir.is_dir():
+        raise NodeError(f"data_dir {settings.data_dir} is not there: no node ever ran on it.")
+    engine = open_engine(settings)
+    checks = examine(settings, engine)
+    engine.dispose()
+    well = all(check.well for check in checks)
+    if as_json:
+        said = {check.name: {"well": check.well, "detail": check.detail} for check in checks}
+        typer.echo(json.dumps({"well": well, "checks": said}, indent=2))
+    else:
+        for check in checks:
+            typer.echo(f"{'well' if check.well else 'NOT WELL':9}{check.name}: {check.detail}")
+    if not well:
+        raise typer.Exit(1)

@@ -17,10 +17,12 @@ from typer.testing import CliRunner
 from dicom_node.cli import app
 from dicom_node.demo.orthanc import free_port
 from dicom_node.errors import ConfigurationError, PeerUnreachable
+from dicom_node.journey.database import open_engine
 from dicom_node.returns.returner import Sender
 from dicom_node.returns.sending import send_files
 from dicom_node.settings import Peer, Settings, Tls
 from dicom_node.tls import client_context, server_context
+from dicom_node.web.health import examine
 from dicom_node.wire import COMPUTED_RADIOGRAPHY
 from tests.listening import Node, associate, wait_until
 from tests.peers.authority import Authority, Certificate
@@ -68,6 +70,17 @@ def test_dcmtk_stores_over_tls_and_nobody_gets_in_without(
     assert dcmtk("echoscu", node) != 0
 
     assert len(node.rows("select * from received where accepted")) == 1
+
+
+def test_health_sees_that_a_listener_speaks_tls(
+    start: Any, authority: Authority, node_certificate: Certificate
+) -> None:
+    node = start(**files(node_certificate, authority.ca))
+    engine = open_engine(node.settings)
+    for port, well in ((node.port, True), (free_port(), False)):
+        checks = examine(node.settings.model_copy(update={"port": port}), engine)
+        assert [check.well for check in checks if check.name == "listener"] == [well]
+    engine.dispose()
 
 
 def test_with_an_authority_only_its_certificates_get_in(

@@ -1,0 +1,79 @@
+"""Health and metrics over HTTP, for who watches the node. Names no patient, and takes no orders."""
+
+import socket
+import time
+from typing import Final
+
+import sqlalchemy as sa
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from dicom_node.errors import ConfigurationError
+from dicom_node.journey.database import open_engine
+from dicom_node.logs import log
+from dicom_node.settings import Settings
+from dicom_node.web.health import examine
+from dicom_node.web.metrics import NodeMetrics
+
+_BIND_SECONDS: Final = 8.0
+"""How long to wait for a port that an earlier run may still hold."""
+
+
+def application(settings: Settings, engine: sa.Engine) -> Starlette:
+    """The pages: /health/live, /health/ready, /metrics. The database must have been prepared."""
+    metrics = NodeMetrics(settings, engine)
+
+    def live(_: Request) -> Response:
+        return PlainTextResponse("alive\n")
+
+    def ready(_: Request) -> Response:
+        checks = examine(settings, engine)
+        well = all(check.well for check in checks if check.gates)
+        said = {check.name: {"well": check.well, "detail": check.detail} for check in checks}
+        return JSONResponse({"ready": well, "checks": said}, status_code=200 if well else 503)
+
+    def scrape(_: Request) -> Response:
+        try:
+            return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        except (sa.exc.SQLAlchemyError, OSError) as e:
+            log.warning("metrics not told", error=type(e).__name__)
+            return PlainTextResponse("the ledger cannot be read\n", status_code=503)
+
+    return Starlette(
+        routes=[Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", scrape)],
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM. Raises ConfigurationError if the port is not set or cannot be bound."""
+    if not settings.web_port:
+        raise ConfigurationError("web_port is 0: no page is served.", hint="Set web_port, such as 8080.")
+    bound = _bind(settings)
+    engine = open_engine(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application(settings, engine), log_config=None, access_log=False, server_header=False, lifespan="off"
+        )
+    )
+    log.info("serving", host=settings.web_host, port=settings.web_port)
+    server.run(sockets=[bound])
+    engine.dispose()
+
+
+def _bind(settings: Settings) -> socket.socket:
+    deadline = time.monotonic() + _BIND_SECONDS
+    family = socket.AF_INET6 if ":" in settings.web_host else socket.AF_INET
+    while True:
+        try:
+            return socket.create_server((settings.web_host, settings.web_port), family=family)
+        except OSError as e:
+            if time.monotonic() > deadline:
+                raise ConfigurationError(
+                    f"{settings.web_host}:{settings.web_port} cannot be bound: {e.strerror}.",
+                    hint="Check web_host and web_port.",
+                ) from e
+            time.sleep(0.2)
