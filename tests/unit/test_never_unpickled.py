@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from dbos import DBOS
 from dbos._serialization import DBOSDefaultSerializer
 
-from dicom_node.journey.database import open_engine, prepare
-from dicom_node.journey.engine import working_on
+from dicom_node.journey.database import prepare
 from dicom_node.journey.queue import READ_WORKFLOW, READING_QUEUE, JourneyQueue, journey_of
 from dicom_node.settings import Settings
 from tests.listening import wait_until
 from tests.unit.test_journey_queue import CHEST
+from tests.working import listed
 
 
 class Program:
@@ -52,14 +51,7 @@ def test_a_journey_whose_row_was_pickled_by_somebody_runs_nothing_and_stops_no_o
             {"inputs": base64.b64encode(pickle.dumps(Program(target))).decode(), "id": journey_of("1.0")},
         )
     queue.close()
-    ran: list[str] = []
-
-    @DBOS.workflow(name=READ_WORKFLOW)
-    def take_down(journey: str, priority: int = 0) -> str:
-        ran.append(journey)
-        return "read"
-
-    with working_on(READING_QUEUE, name="test", settings=settings, engine=open_engine(settings)):
+    with listed(settings, READING_QUEUE, READ_WORKFLOW) as ran:
         wait_until(lambda: ran, seconds=60)
 
     assert ran == [journey_of("1.1")]

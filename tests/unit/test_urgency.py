@@ -1,21 +1,17 @@
 """What makes a radiograph STAT, and that the real queue gives it out first."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dbos import DBOS
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from dicom_node.errors import ConfigurationError
-from dicom_node.journey.database import open_engine, prepare
-from dicom_node.journey.engine import working_on
+from dicom_node.journey.database import prepare
 from dicom_node.journey.queue import (
     READ_WORKFLOW,
     READING_QUEUE,
@@ -29,6 +25,7 @@ from dicom_node.journey.urgency import Urgency
 from dicom_node.reception.urgency import Haste, haste
 from dicom_node.settings import Settings, load_settings
 from tests.unit.test_journey_queue import CHEST
+from tests.working import listed
 
 MEDIUM, HIGH, LOW = 0, 1, 2
 
@@ -98,21 +95,6 @@ def settings(tmp_path: Path) -> Settings:
     settings = Settings(data_dir=tmp_path / "data")
     prepare(settings)
     return settings
-
-
-@contextmanager
-def listed(settings: Settings, queue: str, workflow: str) -> Iterator[list[str]]:
-    """Work on a queue with a workflow that does nothing but take down its first argument."""
-    ran: list[str] = []
-
-    @DBOS.workflow(name=workflow)
-    def take_down(journey: str, *rest: object) -> str:
-        ran.append(journey)
-        time.sleep(0.05)
-        return "read"
-
-    with working_on(queue, name="test", settings=settings, engine=open_engine(settings)):
-        yield ran
 
 
 def wait_for(ran: list[str], number: int) -> None:
