@@ -3,241 +3,25 @@
 import difflib
 import json
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from dicom_node.destination import Commitment, Compression, Destination
 from dicom_node.errors import ConfigurationError
+from dicom_node.peers import Caller, Peer, Tls, parse_ae_title
 
 PREFIX: Final = "COVIDXNET_"
 CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
 FILE_SUFFIX: Final = "_FILE"
 """COVIDXNET_DATABASE_URL_FILE names a file with the value of database_url; so does each other key with this ending."""
 DEFAULT_FILE: Final = Path("covid-xnet.toml")
-
-_PEER = re.compile(r"(?P<ae_title>[^@]+)@(?P<host>\[[^\]]+\]|[^:@\s]+):(?P<port>\d{1,5})")
-
-
-def parse_ae_title(text: str) -> str:
-    """Check an application entity title.
-
-    Returns `text` without the spaces around it.
-    Raises ValueError unless it has 1 to 16 printable ASCII characters and no backslash (PS3.5 table 6.2-1, AE).
-    """
-    stripped = text.strip(" ")
-    if not 1 <= len(stripped) <= 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in stripped:
-        raise ValueError(f"{text!r} is not an AE title: 1 to 16 ASCII characters, no backslash")
-    return stripped
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A DICOM peer, written `AET@host:port`, such as `PACS@10.1.2.3:104` or `PACS@[::1]:4242`."""
-
-    ae_title: str
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: object) -> Self:
-        """Read `AET@host:port`; raises ValueError that says what is wrong."""
-        if isinstance(text, cls):
-            return text
-        match = _PEER.fullmatch(text.strip()) if isinstance(text, str) else None
-        if match is None:
-            raise ValueError(f"{text!r} is not a peer: write it AET@host:port, such as PACS@10.1.2.3:104")
-        port = int(match["port"])
-        if not 1 <= port <= 65535:
-            raise ValueError(f"{text!r} has no valid port: 1 to 65535")
-        return cls(parse_ae_title(match["ae_title"]), match["host"].strip("[]"), port)
-
-    def __str__(self) -> str:
-        return f"{self.ae_title}@{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who may send to the node, written `AET`, or `AET@address` where it is bound to an address or a network."""
-
-    ae_title: str
-    network: IPv4Network | IPv6Network | None = None
-
-    @classmethod
-    def parse(cls, text: object) -> Self:
-        """Read `AET`, `AET@10.1.2.3` or `AET@10.1.2.0/24`; raises ValueError that says what is wrong."""
-        if not isinstance(text, str):
-            raise ValueError(f"{text!r} is not an AE title")
-        title, at, address = text.strip().rpartition("@") if "@" in text else (text, "", "")
-        if not at:
-            return cls(parse_ae_title(title))
-        try:
-            return cls(parse_ae_title(title), ip_network(address.strip("[]")))
-        except ValueError:
-            raise ValueError(
-                f"{text!r} is not AET@address: write CT1@10.1.2.3, or CT1@10.1.2.0/24 for a network"
-            ) from None
-
-    def may_be_at(self, address: str) -> bool:
-        """Whether it may call from this IP address."""
-        return self.network is None or ip_address(address) in self.network
-
-    def __str__(self) -> str:
-        if self.network is None:
-            return self.ae_title
-        one = self.network.num_addresses == 1
-        return f"{self.ae_title}@{self.network.network_address if one else self.network}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """PEM files: the node's own certificate and key, and the authorities that peers' certificates come from."""
-
-    certificate: str = ""
-    key: str = ""
-    ca: str = ""
-    check_host: bool = True
-
-
-class ResultKind(StrEnum):
-    """What can go back to a destination."""
-
-    OVERLAY = "overlay"
-    """Secondary Capture: the radiograph with the heat map, and captions."""
-
-    REPORT = "report"
-    """Structured report, TID 1500."""
-
-    SEGMENTATION = "segmentation"
-    """The lungs, as a Segmentation on the radiograph."""
-
-    PRESENTATION_STATE = "presentation-state"
-    """The outlines of the report, as graphics that a viewer draws on the radiograph itself."""
-
-    KEY_OBJECT = "key-object"
-    """Key Object Selection, of positive readings only."""
-
-
-class OverlayLayout(StrEnum):
-    """What the overlay shows."""
-
-    OVERLAY = "overlay"
-    SIDE_BY_SIDE = "side-by-side"
-
-
-class OverlaySize(StrEnum):
-    """How large the radiograph in the overlay is."""
-
-    FULL = "full"
-    SMALL = "1024"
-
-
-class ReportClass(StrEnum):
-    """SOP class of the report."""
-
-    COMPREHENSIVE_3D = "comprehensive-3d"
-    COMPREHENSIVE = "comprehensive"
-
-
-class Compression(StrEnum):
-    """Lossless encodings of an overlay on the wire."""
-
-    JPEG_LS = "jpeg-ls"
-    JPEG_2000 = "jpeg-2000"
-    RLE = "rle"
-
-
-class TextEncoding(StrEnum):
-    """Character set of the results."""
-
-    UTF_8 = "utf-8"
-    SOURCE = "source"
-
-
-class Commitment(StrEnum):
-    """What closes a return."""
-
-    AUTO = "auto"
-    """The strongest proof that the destination offers: storage commitment, else C-FIND, else its C-STORE status."""
-
-    REQUIRED = "required"
-    """Storage commitment and nothing else."""
-
-    OFF = "off"
-    """Its C-STORE status."""
-
-
-class ResultChoice(BaseModel):
-    """Which objects a reading brings, and in which form."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    objects: tuple[ResultKind, ...] = Field(
-        default=(ResultKind.OVERLAY, ResultKind.REPORT),
-        min_length=1,
-        description='What it gets: some of "overlay", "report", "segmentation", "presentation-state", "key-object".',
-    )
-    overlay_layout: OverlayLayout = Field(
-        default=OverlayLayout.OVERLAY,
-        description='"overlay", or "side-by-side": the radiograph as it is, and the overlay right of it.',
-    )
-    overlay_size: Annotated[OverlaySize, BeforeValidator(str)] = Field(
-        default=OverlaySize.FULL,
-        description='"full": that of the radiograph, or "1024": pixels along the longer side of the radiograph.',
-    )
-    report_class: ReportClass = Field(
-        default=ReportClass.COMPREHENSIVE_3D, description='"comprehensive-3d", or "comprehensive" for an older PACS.'
-    )
-    character_set: TextEncoding = Field(
-        default=TextEncoding.UTF_8, description='"utf-8", or "source": that of the radiograph.'
-    )
-
-    @field_validator("objects")
-    @classmethod
-    def _in_order(cls, objects: tuple[ResultKind, ...]) -> tuple[ResultKind, ...]:
-        if len(set(objects)) != len(objects):
-            raise ValueError("names an object twice")
-        return tuple(kind for kind in ResultKind if kind in objects)
-
-
-BY_DEFAULT: Final = ResultChoice()
-"""Overlay and report, in their plainest form."""
-
-
-class Destination(ResultChoice):
-    """A peer that gets results, and what it gets: `AET@host:port`, or a table of `peer` and what differs."""
-
-    peer: Annotated[Peer, BeforeValidator(Peer.parse)] = Field(description="AET@host:port.")
-    commitment: Commitment = Field(
-        default=Commitment.AUTO,
-        description='What closes a return: "auto": storage commitment, else C-FIND, else the C-STORE status, whichever '
-        'is the strongest that the destination offers; "required": storage commitment alone; "off": C-STORE status.',
-    )
-    tls: bool = Field(default=False, description="Whether associations with it are encrypted.")
-    overlay_compression: tuple[Compression, ...] = Field(
-        default=(),
-        description='Lossless encodings that the overlay is offered in, the best first: some of "jpeg-ls", '
-        '"jpeg-2000", "rle". Empty, or none of them taken: uncompressed.',
-    )
-
-    @property
-    def choice(self) -> ResultChoice:
-        """What it gets; equal for destinations that get the same objects, whatever they are encoded in."""
-        return ResultChoice.model_validate(self.model_dump(include=set(ResultChoice.model_fields)))
-
-    @property
-    def plain(self) -> str | dict[str, Any]:
-        """As it is written in a configuration."""
-        differs = self.model_dump(mode="json", exclude={"peer"}, exclude_defaults=True)
-        return {"peer": str(self.peer), **differs} if differs else str(self.peer)
 
 
 class DuplicatePolicy(StrEnum):

@@ -10,7 +10,7 @@ from typing import Final
 
 from dicom_node.errors import ConfigurationError
 from dicom_node.logs import log
-from dicom_node.settings import Tls
+from dicom_node.peers import Tls
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
 """Of TLS 1.2. RFC 9325, section 4.2; those of TLS 1.3 are all of this kind."""

@@ -8,13 +8,16 @@ import sqlalchemy as sa
 from pydicom.uid import generate_uid
 from sqlalchemy.orm import Session
 
+from dicom_node.destination import Commitment, Destination
 from dicom_node.journey.database import prepare
 from dicom_node.journey.desk import ReturnDesk
 from dicom_node.journey.ledger import CircuitRow, ReadingRow, ReceivedObject, ReturnRow, Study, now
 from dicom_node.journey.outcome import Returned
-from dicom_node.journey.queue import JourneyQueue, return_options
+from dicom_node.journey.queue import JourneyQueue
+from dicom_node.journey.runs import return_options
+from dicom_node.peers import Peer
 from dicom_node.results.shelf import ResultShelf
-from dicom_node.settings import Commitment, Destination, Peer, Settings
+from dicom_node.settings import Settings
 from tests.phantom import make_cr
 
 KINDS = ("overlay", "report")

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from dicom_node.cli.context import settings_of
+from dicom_node.destination import Destination
 from dicom_node.errors import ConfigurationError
-from dicom_node.settings import PREFIX, Destination, Settings, as_toml
+from dicom_node.settings import PREFIX, Settings, as_toml
 
 
 def register(app: typer.Typer) -> None:

@@ -54,9 +54,10 @@ def demo(
     from dicom_node.demo.pacs import running_pacs
     from dicom_node.demo.radiographs import real_radiographs
     from dicom_node.demo.walk import all_complete, outcomes, wait
+    from dicom_node.peers import Peer
     from dicom_node.results.wording import DISCLAIMER
     from dicom_node.returns.sending import files_in, send_files
-    from dicom_node.settings import Peer, Settings
+    from dicom_node.settings import Settings
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is ended, too
     files = [*real_radiographs(), *(file.absolute() for file in files_in(paths or []))]

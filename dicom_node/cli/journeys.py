@@ -7,7 +7,7 @@ import typer
 
 from dicom_node.cli.context import settings_of
 from dicom_node.errors import NodeError
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 
 if TYPE_CHECKING:  # commands import what is large when they run: --help answers at once
     from rich.table import Table

@@ -9,7 +9,8 @@ import typer
 
 from dicom_node.cli.context import settings_of
 from dicom_node.errors import NodeError, PeerRefused
-from dicom_node.settings import Peer, Settings
+from dicom_node.peers import Peer
+from dicom_node.settings import Settings
 
 PeerArgument = Annotated[
     str, typer.Argument(metavar="PEER", help="AET@host:port, or the AE title of a configured destination.")

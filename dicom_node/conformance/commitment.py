@@ -1,8 +1,9 @@
 """The sections on how a destination proves that it has the results: storage commitment, and queries."""
 
 from dicom_node.conformance.document import Section, Table
+from dicom_node.destination import Commitment
 from dicom_node.journey.visit import PROOFS_ASKED_FOR, REPORT_SECONDS, REQUESTS_AT_MOST
-from dicom_node.settings import Commitment, Settings
+from dicom_node.settings import Settings
 from dicom_node.wire import PLAIN, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE, CommitmentFailure, ReportStatus
 
 _CONTEXT_HEAD = ("SOP class", "UID", "Transfer syntaxes", "Role", "Extended negotiation")

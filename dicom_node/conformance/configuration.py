@@ -6,8 +6,9 @@ from typing import Any
 from pydicom.charset import python_encoding
 
 from dicom_node.conformance.document import Section, Table
+from dicom_node.destination import Destination, TextEncoding
 from dicom_node.results.origin import CHARACTER_SET
-from dicom_node.settings import PREFIX, Destination, Settings, TextEncoding
+from dicom_node.settings import PREFIX, Settings
 
 
 def configuration() -> Section:

@@ -8,11 +8,13 @@ from pydicom.uid import UID
 from dicom_node.conformance.commitment import query, storage_commitment
 from dicom_node.conformance.document import Section, Table
 from dicom_node.conformance.samples import Samples
+from dicom_node.destination import BY_DEFAULT, Commitment
 from dicom_node.journey.visit import PROOFS_ASKED_FOR
+from dicom_node.peers import Peer
 from dicom_node.reception.intake import Reason
 from dicom_node.reception.peer_socket import MAXIMUM_PDU
 from dicom_node.returns.returner import PDU_LENGTH, Sender
-from dicom_node.settings import BY_DEFAULT, Commitment, Peer, Settings
+from dicom_node.settings import Settings
 from dicom_node.wire import (
     ACCEPTED,
     IMPLEMENTATION_CLASS_UID,

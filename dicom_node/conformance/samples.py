@@ -10,9 +10,9 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from dicom_node.destination import BY_DEFAULT, ReportClass, ResultChoice, ResultKind
 from dicom_node.reception.intake import Flag, View
 from dicom_node.results.compose import compose, compose_failure
-from dicom_node.settings import BY_DEFAULT, ReportClass, ResultChoice, ResultKind
 from dicom_node.wire import COMPUTED_RADIOGRAPHY, DIGITAL_XRAY_FOR_PRESENTATION
 from models.registry import ModelIdentity
 from pipeline.radiograph import Radiograph

@@ -15,8 +15,9 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
 from dicom_node.errors import NodeError, PeerUnreachable
+from dicom_node.peers import Peer
 from dicom_node.returns.returner import associate
-from dicom_node.settings import CONFIG_VARIABLE, PREFIX, Peer, as_toml
+from dicom_node.settings import CONFIG_VARIABLE, PREFIX, as_toml
 
 _START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 60.0

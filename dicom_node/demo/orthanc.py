@@ -17,7 +17,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from pydicom import Dataset, dcmread
 
 from dicom_node.errors import NodeError
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 
 _START_SECONDS: Final = 30.0
 

@@ -10,7 +10,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 
 from dicom_node.demo import orthanc
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 from dicom_node.wire import RESULTS
 
 AE_TITLE: Final = "PACS"

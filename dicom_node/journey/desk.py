@@ -27,8 +27,9 @@ from dicom_node.journey.outcome import Returned
 from dicom_node.journey.queue import JourneyQueue
 from dicom_node.journey.visit import Visit
 from dicom_node.logs import log
+from dicom_node.peers import Peer
 from dicom_node.returns.returner import associate
-from dicom_node.settings import Peer, Settings
+from dicom_node.settings import Settings
 from dicom_node.wire import VERIFICATION
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSPortableJSONSerializer, error
 from filelock import FileLock
 
-from dicom_node.journey.queue import APPLICATION, READING_QUEUE, RETURN_QUEUE
+from dicom_node.journey.runs import APPLICATION, READING_QUEUE, RETURN_QUEUE
 from dicom_node.logs import log
 from dicom_node.settings import Settings
 

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from dicom_node.errors import PeerUnreachable
 from dicom_node.journey.ledger import ReceivedObject, ReturnRow, ReturnState
 from dicom_node.journey.verify import Difference, Kind
+from dicom_node.peers import Peer
 from dicom_node.returns.query import finds
 from dicom_node.returns.returner import associate
-from dicom_node.settings import Peer, Settings
+from dicom_node.settings import Settings
 from dicom_node.wire import STUDY_ROOT_FIND
 
 

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.orm import Session
 
 from dicom_node.journey.engine import JOURNEY_VERSION
-from dicom_node.journey.queue import PROBE_WORKFLOW, READ_WORKFLOW, RETURN_WORKFLOW
+from dicom_node.journey.runs import PROBE_WORKFLOW, READ_WORKFLOW, RETURN_WORKFLOW
 
 _RUNS: Final = sa.table(
     "workflow_status",

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 import sqlalchemy as sa
-from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
+from dbos import DBOSClient, DBOSPortableJSONSerializer
 from sqlalchemy.orm import Session
 
 from dicom_node.errors import AlreadyRead, OutOfResources
@@ -27,16 +27,12 @@ from dicom_node.journey.ledger import (
     now,
 )
 from dicom_node.journey.proof import apply
+from dicom_node.journey.runs import APPLICATION, reading_options, return_options
 from dicom_node.journey.urgency import Urgency, place_in_queue
+from dicom_node.peers import Peer
 from dicom_node.returns.commitment import Report
-from dicom_node.settings import DuplicatePolicy, Peer, Settings
+from dicom_node.settings import DuplicatePolicy, Settings
 
-APPLICATION: Final = "covid-xnet"
-READING_QUEUE: Final = "reading"
-RETURN_QUEUE: Final = "return"
-READ_WORKFLOW: Final = "read_radiograph"
-RETURN_WORKFLOW: Final = "return_results"
-PROBE_WORKFLOW: Final = "probe_destination"
 KNOWN_UID: Final = "other content under a known SOP Instance UID"
 """Why it was not read; where it is read again, the flag of that reading."""
 OWN_RESULT: Final = "own result"
@@ -356,46 +352,3 @@ class JourneyQueue:
 
 def _journeys(which: sa.ColumnElement[bool]) -> sa.Select[str | None]:
     return sa.select(ReceivedObject.journey).where(ReceivedObject.journey.is_not(None), which)
-
-
-def reading_options(journey: str, priority: int) -> EnqueueOptions:
-    """How a journey begins; enqueuing it twice is enqueuing it once. priority: as for `return_options`."""
-    options: EnqueueOptions = {"workflow_name": READ_WORKFLOW, "queue_name": READING_QUEUE, "workflow_id": journey}
-    if priority:
-        options["priority"] = priority
-    return options
-
-
-def return_options(
-    run: str, destination: str, attempt: int, *, priority: int, delay_seconds: float = 0.0
-) -> EnqueueOptions:
-    """How a journey's results set out for one destination, whose sickness delays no other.
-
-    run: what made them set out, such as the journey, or its second reading; enqueuing the same is enqueuing it once.
-    priority: the journey's, from `urgency.place_in_queue`; 0, which goes before all, if it began before there were any.
-    """
-    options: EnqueueOptions = {
-        "workflow_name": RETURN_WORKFLOW,
-        "queue_name": RETURN_QUEUE,
-        "workflow_id": f"{run}/{destination}/{attempt}",
-        "queue_partition_key": destination,
-    }
-    if priority:
-        options["priority"] = priority
-    if delay_seconds:
-        options["delay_seconds"] = delay_seconds
-    return options
-
-
-def probe_options(destination: str, opening: int, attempt: int, delay_seconds: float) -> EnqueueOptions:
-    """How one return sets out to find out whether a destination is back; enqueuing the same is enqueuing it once.
-
-    opening: which one of its circuit; attempt: the how manieth since then.
-    """
-    return {
-        "workflow_name": PROBE_WORKFLOW,
-        "queue_name": RETURN_QUEUE,
-        "workflow_id": f"probe/{destination}/{opening}/{attempt}",
-        "queue_partition_key": destination,
-        "delay_seconds": delay_seconds,
-    }

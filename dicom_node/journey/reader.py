@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from pydicom import dcmread
 from sqlalchemy.orm import Session
 
+from dicom_node.destination import BY_DEFAULT, ResultChoice, ResultKind
 from dicom_node.errors import NeverReadable, OutOfResources, RetryLater
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.bounds import Bounds
@@ -17,7 +18,7 @@ from dicom_node.journey.second_look import look
 from dicom_node.logs import log
 from dicom_node.results.compose import Results, compose, compose_failure, save
 from dicom_node.results.shelf import ResultShelf
-from dicom_node.settings import BY_DEFAULT, ResultChoice, ResultKind, Settings
+from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 from dicom_node.verdict import Accepted, Refused, View
 from pipeline.errors import UnreadableRadiograph

@@ -13,16 +13,18 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from sqlalchemy.orm import Session
 
+from dicom_node.destination import Commitment
 from dicom_node.errors import NoContextAccepted, PeerUnreachable
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.circuit import circuit_of, has_answered
 from dicom_node.journey.ledger import CommitmentRow, Proof, ReturnRow, ReturnState, now, utc
 from dicom_node.journey.queue import JourneyQueue
 from dicom_node.logs import log
+from dicom_node.peers import Peer
 from dicom_node.results.shelf import ResultShelf
 from dicom_node.returns.commitment import answer_report
 from dicom_node.returns.returner import Answer, Sender
-from dicom_node.settings import Commitment, Peer, Settings
+from dicom_node.settings import Settings
 from dicom_node.wire import OVERLAY_COMPRESSION, STORAGE_COMMITMENT, STUDY_ROOT_FIND, CommitmentFailure
 
 REQUESTS_AT_MOST: Final = 3

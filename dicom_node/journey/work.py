@@ -3,7 +3,7 @@
 from dicom_node.errors import ConfigurationError
 from dicom_node.journey.database import open_engine
 from dicom_node.journey.engine import wait_for_the_end, working_on
-from dicom_node.journey.queue import READING_QUEUE, RETURN_QUEUE
+from dicom_node.journey.runs import READING_QUEUE, RETURN_QUEUE
 from dicom_node.journey.site import networks_here
 from dicom_node.logs import log
 from dicom_node.settings import Settings

@@ -17,13 +17,7 @@ from dbos import DBOS, StepOptions
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.engine import present
 from dicom_node.journey.outcome import Outcome, Returned
-from dicom_node.journey.queue import (
-    PROBE_WORKFLOW,
-    READ_WORKFLOW,
-    RETURN_WORKFLOW,
-    probe_options,
-    return_options,
-)
+from dicom_node.journey.runs import PROBE_WORKFLOW, READ_WORKFLOW, RETURN_WORKFLOW, probe_options, return_options
 
 if TYPE_CHECKING:  # a worker never sends, and the returner carries no networks
     from dicom_node.journey.desk import ReturnDesk

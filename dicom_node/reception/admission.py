@@ -7,7 +7,8 @@ from enum import Enum
 from ipaddress import IPv6Address, ip_address
 from typing import Final, Protocol, TypeVar
 
-from dicom_node.settings import Caller, Settings
+from dicom_node.peers import Caller
+from dicom_node.settings import Settings
 
 LONGEST_UNDISTURBED_PAUSE: Final = 1.0
 """Seconds without a message after which an association may have to make room for one that waits."""

@@ -26,10 +26,10 @@ from pynetdicom.transport import AssociationServer, RequestHandler
 from dicom_node.errors import DoesNotMatch, NodeError, OutOfResources
 from dicom_node.faultpoints import Point, reach
 from dicom_node.logs import log
+from dicom_node.peers import parse_ae_title
 from dicom_node.reception.header import is_uid
 from dicom_node.reception.peer_socket import QUIET_WAIT_SECONDS, PeerSocket
 from dicom_node.reception.traffic import Traffic
-from dicom_node.settings import parse_ae_title
 from dicom_node.spool import Spool, Temporary
 from dicom_node.wire import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 

@@ -15,6 +15,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from dicom_node.destination import BY_DEFAULT, ResultChoice, ResultKind, TextEncoding
 from dicom_node.faultpoints import Point, reach
 from dicom_node.results import wording
 from dicom_node.results.character_set import character_set_of, put
@@ -31,7 +32,6 @@ from dicom_node.results.regions import find_regions
 from dicom_node.results.secondary_capture import secondary_capture
 from dicom_node.results.segmentation import segmentation
 from dicom_node.results.structured_report import structured_report
-from dicom_node.settings import BY_DEFAULT, ResultChoice, ResultKind, TextEncoding
 from dicom_node.wire import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from models.registry import ModelIdentity
 from pipeline.radiograph import Radiograph

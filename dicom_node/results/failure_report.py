@@ -14,10 +14,10 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from dicom_node import concepts
+from dicom_node.destination import ReportClass
 from dicom_node.results import wording
 from dicom_node.results.equipment import Device
 from dicom_node.results.structured_report import document, library_entry, observer, told
-from dicom_node.settings import ReportClass
 
 
 def failure_report(

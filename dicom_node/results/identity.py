@@ -6,7 +6,7 @@ from typing import Final
 
 from pydicom.uid import UID
 
-from dicom_node.settings import OverlayLayout, OverlaySize, ReportClass, ResultChoice, ResultKind
+from dicom_node.destination import OverlayLayout, OverlaySize, ReportClass, ResultChoice, ResultKind
 
 _NAMESPACE: Final = uuid.UUID("5d0f7bbd-6c53-4f0c-9d6e-3f0b7f1f2a61")
 

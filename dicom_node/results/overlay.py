@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from dicom_node.destination import OverlayLayout, OverlaySize
 from dicom_node.results import wording
-from dicom_node.settings import OverlayLayout, OverlaySize
 from pipeline.radiograph import Gray, Radiograph
 from pipeline.reading import Reading
 

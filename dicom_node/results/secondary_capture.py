@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from dicom_node.destination import OverlayLayout
 from dicom_node.results.equipment import MANUFACTURER, Device, reference_to, sign
 from dicom_node.results.origin import LOSS, hand_on, hand_on_anatomy
 from dicom_node.results.wording import DISCLAIMER
-from dicom_node.settings import OverlayLayout
 from dicom_node.wire import NODE_MODEL_NAME
 
 SERIES_NUMBER_BASE: Final = 9_000

@@ -34,12 +34,12 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
 from dicom_node import concepts
+from dicom_node.destination import ReportClass
 from dicom_node.results import wording
 from dicom_node.results.equipment import MANUFACTURER, Device, sign
 from dicom_node.results.identity import derive_uid
 from dicom_node.results.origin import CHARACTER_SET, hand_on, without_names
 from dicom_node.results.regions import HEAT_LEVEL, RegionKind, Regions
-from dicom_node.settings import ReportClass
 from dicom_node.wire import COMPUTED_RADIOGRAPHY, NODE_MODEL_NAME, SECONDARY_CAPTURE
 from pipeline.reading import Reading, Verdict
 

@@ -16,10 +16,10 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import code_to_category
 
 from dicom_node.errors import ConfigurationError, NoContextAccepted, PeerUnreachable
+from dicom_node.peers import Peer, Tls
 from dicom_node.returns.commitment import REQUEST, request
 from dicom_node.returns.compression import compress
 from dicom_node.returns.query import finds
-from dicom_node.settings import Peer, Tls
 from dicom_node.tls import client_context
 from dicom_node.wire import (
     IMPLEMENTATION_CLASS_UID,

@@ -8,8 +8,8 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from dicom_node.peers import Peer, Tls
 from dicom_node.returns.returner import Sender
-from dicom_node.settings import Peer, Tls
 from dicom_node.synthetic import wrap
 from dicom_node.wire import COMPUTED_RADIOGRAPHY
 from pipeline.errors import UnreadableRadiograph

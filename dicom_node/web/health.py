@@ -27,8 +27,9 @@ from dicom_node.journey.ledger import (
     now,
     utc,
 )
+from dicom_node.peers import Caller, Peer
 from dicom_node.returns.returner import associate
-from dicom_node.settings import Caller, Peer, Settings
+from dicom_node.settings import Settings
 
 _PATIENCE: Final = 5.0
 """Seconds to wait for the database or the listener."""

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from dicom_node.demo.node import write_configuration
 from dicom_node.journey.ledger import CircuitState, ReturnState
-from dicom_node.settings import CONFIG_VARIABLE, Peer
+from dicom_node.peers import Peer
+from dicom_node.settings import CONFIG_VARIABLE
 from tests.peers.scripted_pacs import scripted_pacs
 from tests.returning import Ward
 

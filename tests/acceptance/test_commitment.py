@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from dicom_node.demo.orthanc import Orthanc, free_port, running_orthanc
 from dicom_node.journey.ledger import ReturnRow, ReturnState
+from dicom_node.peers import Peer
 from dicom_node.reception.listener import Listener
-from dicom_node.settings import Peer
 from dicom_node.spool import Spool
 from tests.returning import Ward
 

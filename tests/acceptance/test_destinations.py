@@ -8,7 +8,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from dicom_node.demo.node import running_node
 from dicom_node.demo.orthanc import free_port, running_orthanc
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 from dicom_node.wire import (
     COMPREHENSIVE_3D_SR,
     COMPREHENSIVE_SR,

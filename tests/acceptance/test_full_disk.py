@@ -18,7 +18,8 @@ from pynetdicom import AE
 from dicom_node.demo.node import RunningNode, running_node
 from dicom_node.demo.orthanc import free_port, running_orthanc
 from dicom_node.journey.database import check_integrity
-from dicom_node.settings import Peer, Settings
+from dicom_node.peers import Peer
+from dicom_node.settings import Settings
 from tests.listening import wait_until
 from tests.peers.modality import Modality
 from tests.peers.pacs import ONE_OF_EACH, results_of, wait_for

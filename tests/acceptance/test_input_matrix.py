@@ -14,7 +14,7 @@ from pynetdicom.presentation import build_context
 
 from dicom_node.demo.node import running_node
 from dicom_node.demo.orthanc import free_port, running_orthanc
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 from dicom_node.wire import RADIOGRAPHS, TRANSFER_SYNTAXES
 from pipeline.radiograph import from_dicom
 from tests.peers.codecs import decoded, rendered

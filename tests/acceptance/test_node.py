@@ -19,7 +19,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 from dicom_node.demo.node import RunningNode, running_node, write_configuration
 from dicom_node.demo.orthanc import Orthanc, free_port, running_orthanc
 from dicom_node.demo.radiographs import real_radiographs
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 from tests.conformance.validators import complaints
 from tests.peers.dcmtk import dcmsend, storescu
 from tests.peers.modality import Modality

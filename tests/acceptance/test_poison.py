@@ -14,7 +14,7 @@ from pynetdicom import AE, _config
 
 from dicom_node.demo.node import RunningNode, running_node
 from dicom_node.demo.orthanc import free_port
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 from tests.listening import wait_until
 from tests.phantom import make_cr
 from tests.poison import POISON, many_numbers, write

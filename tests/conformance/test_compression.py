@@ -11,15 +11,17 @@ from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from sqlalchemy.orm import Session
 
+from dicom_node.destination import Compression, Destination
 from dicom_node.journey.database import prepare
 from dicom_node.journey.desk import ReturnDesk
 from dicom_node.journey.ledger import ReadingRow, ReturnRow, now
 from dicom_node.journey.outcome import Returned
 from dicom_node.journey.queue import JourneyQueue
+from dicom_node.peers import Peer
 from dicom_node.results.compose import Results, compose, save
 from dicom_node.results.shelf import ResultShelf
 from dicom_node.returns.returner import Sender
-from dicom_node.settings import Compression, Destination, Peer, Settings
+from dicom_node.settings import Settings
 from dicom_node.wire import COMPREHENSIVE_3D_SR, OVERLAY_COMPRESSION, SECONDARY_CAPTURE
 from pipeline.radiograph import from_dicom
 from tests.conformance.validators import complaints

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from dicom_node import concepts
+from dicom_node.destination import ReportClass, ResultChoice
 from dicom_node.results.compose import compose, save
 from dicom_node.results.regions import find_regions
-from dicom_node.settings import ReportClass, ResultChoice
 from pipeline.radiograph import from_dicom
 from pipeline.reading import Verdict
 from tests.phantom import PATIENT_NAME, make_cr

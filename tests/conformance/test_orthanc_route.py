@@ -17,9 +17,10 @@ from dicom_node.demo.orthanc import Orthanc, free_port, running_orthanc
 from dicom_node.journey.database import prepare
 from dicom_node.journey.ledger import latest, latest_rejected
 from dicom_node.journey.queue import JourneyQueue
+from dicom_node.peers import Peer
 from dicom_node.reception.listener import Listener
 from dicom_node.returns.sending import send_files
-from dicom_node.settings import Peer, Settings
+from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 from dicom_node.wire import NODE_MODEL_NAME, SECONDARY_CAPTURE
 from tests.phantom import make_cr, make_dx

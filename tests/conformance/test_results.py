@@ -11,8 +11,7 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.uid import JPEG2000
 
-from dicom_node.results.compose import Results, compose, compose_failure, save
-from dicom_node.settings import (
+from dicom_node.destination import (
     BY_DEFAULT,
     OverlayLayout,
     OverlaySize,
@@ -21,6 +20,7 @@ from dicom_node.settings import (
     ResultKind,
     TextEncoding,
 )
+from dicom_node.results.compose import Results, compose, compose_failure, save
 from pipeline.radiograph import from_dicom
 from tests.conformance.validators import MissingValidator, complaints, shown_with, template_complaints
 from tests.phantom import as_bytes, make_cr, make_dx

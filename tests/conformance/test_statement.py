@@ -18,12 +18,14 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import CTImageStorage, Verification
 
 from dicom_node.conformance.samples import make_samples
+from dicom_node.destination import Commitment
 from dicom_node.journey.database import prepare
 from dicom_node.journey.queue import JourneyQueue
 from dicom_node.journey.visit import PROOFS_ASKED_FOR
+from dicom_node.peers import Peer
 from dicom_node.reception.listener import Listener
 from dicom_node.returns.returner import Sender
-from dicom_node.settings import Commitment, Peer, Settings
+from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 from dicom_node.wire import COMPUTED_RADIOGRAPHY
 

@@ -17,7 +17,7 @@ from dicom_node.demo.node import RunningNode, running_node
 from dicom_node.demo.orthanc import Orthanc, free_port, running_orthanc
 from dicom_node.errors import NodeError
 from dicom_node.faultpoints import VARIABLE, Point
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 
 ROLES: Final = ("listen", "work", "return")
 SUPERVISOR: Final = "run"

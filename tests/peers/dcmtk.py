@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 
 
 def storescu(peer: Peer, files: Sequence[Path], *options: str, calling_ae: str = "MODALITY") -> None:

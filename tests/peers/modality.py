@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydicom import Dataset
 from pynetdicom import AE
 
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 
 
 @dataclass

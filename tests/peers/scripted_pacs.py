@@ -17,7 +17,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 from dicom_node.wire import RADIOGRAPHS, RESULTS
 
 

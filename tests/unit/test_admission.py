@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from dicom_node.errors import ConfigurationError
+from dicom_node.peers import Caller
 from dicom_node.reception.admission import Admission, Rejection, Request, plain_address
-from dicom_node.settings import Caller, Settings, load_settings
+from dicom_node.settings import Settings, load_settings
 
 
 @dataclass

@@ -10,7 +10,7 @@ from pydicom import Dataset
 from dicom_node.journey.ledger import CircuitState, ReturnState
 from dicom_node.journey.outcome import Returned
 from dicom_node.journey.workflow import wait_after
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 from tests.peers.scripted_pacs import ScriptedPacs, scripted_pacs
 from tests.returning import Ward
 

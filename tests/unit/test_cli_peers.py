@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from dicom_node.cli import app
 from dicom_node.errors import NodeError, PeerUnreachable
-from dicom_node.settings import Peer
+from dicom_node.peers import Peer
 from dicom_node.wire import COMPUTED_RADIOGRAPHY
 from tests.peers.scripted_pacs import ScriptedPacs, scripted_pacs
 from tests.phantom import PATIENT_ID, PATIENT_NAME, as_bytes, chest_phantom, make_cr, make_dx

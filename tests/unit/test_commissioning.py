@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from dicom_node.destination import ResultChoice, ResultKind, TextEncoding
 from dicom_node.results import wording
 from dicom_node.results.compose import compose
-from dicom_node.settings import ResultChoice, ResultKind, TextEncoding
 from models.registry import WeightsMismatch
 from pipeline.commissioning import BadCommissioning, Commissioning
 from pipeline.flow import Networks, load_networks, read

@@ -10,6 +10,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 from sqlalchemy.orm import Session
 
+from dicom_node.destination import Destination, ReportClass, ResultChoice, ResultKind
 from dicom_node.errors import CannotCompose
 from dicom_node.journey.bounds import Bounds
 from dicom_node.journey.database import prepare
@@ -17,10 +18,11 @@ from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, Ret
 from dicom_node.journey.outcome import Outcome
 from dicom_node.journey.queue import JourneyQueue, Received, journey_of
 from dicom_node.journey.reader import Reader
+from dicom_node.peers import Peer
 from dicom_node.reception.intake import Reason, Refused, judge
 from dicom_node.results.compose import compose_failure
 from dicom_node.results.shelf import ResultShelf
-from dicom_node.settings import Destination, Peer, ReportClass, ResultChoice, ResultKind, Settings
+from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 from dicom_node.wire import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR
 from pipeline.flow import Networks

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from dbos._serialization import DBOSDefaultSerializer
 
 from dicom_node.journey.database import prepare
-from dicom_node.journey.queue import READ_WORKFLOW, READING_QUEUE, JourneyQueue, journey_of
+from dicom_node.journey.queue import JourneyQueue, journey_of
+from dicom_node.journey.runs import READ_WORKFLOW, READING_QUEUE
 from dicom_node.settings import Settings
 from tests.listening import wait_until
 from tests.unit.test_journey_queue import CHEST

@@ -12,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from sqlalchemy.orm import Session
 
 from dicom_node.demo.radiographs import real_radiographs
+from dicom_node.destination import Destination
 from dicom_node.journey.bounds import Bounds
 from dicom_node.journey.database import prepare
 from dicom_node.journey.ledger import ReceivedObject, ReturnRow, counts, now
@@ -20,8 +21,9 @@ from dicom_node.journey.outcome import Outcome
 from dicom_node.journey.queue import JourneyQueue, Received, journey_of
 from dicom_node.journey.reader import Reader
 from dicom_node.journey.retention import Retention
+from dicom_node.peers import Peer
 from dicom_node.reception.intake import Accepted, Flag, judge
-from dicom_node.settings import Destination, Peer, Settings
+from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 from pipeline.flow import load_networks
 from tests.phantom import as_bytes, make_cr

@@ -8,10 +8,11 @@ import pytest
 from highdicom.seg import Segmentation
 from pydicom import Dataset
 
+from dicom_node.destination import ResultChoice, ResultKind
 from dicom_node.reception.intake import Reason, Refused, judge
 from dicom_node.results.compose import Results, compose
 from dicom_node.results.regions import find_regions
-from dicom_node.settings import ResultChoice, ResultKind, Settings
+from dicom_node.settings import Settings
 from dicom_node.wire import KEY_OBJECT_SELECTION, PRESENTATION_STATE, RESULTS, SEGMENTATION
 from pipeline.radiograph import Radiograph
 from tests.phantom import as_bytes, chest_phantom, make_cr, make_dx

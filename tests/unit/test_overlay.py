@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dicom_node.destination import OverlayLayout, OverlaySize
 from dicom_node.results.overlay import LONGEST_SIDE, SHORTEST_SIDE, Caption, draw, drawn_shape
-from dicom_node.settings import OverlayLayout, OverlaySize
 from pipeline.radiograph import Radiograph
 from tests.phantom import chest_phantom
 from tests.readings import make_reading

@@ -13,10 +13,11 @@ from pynetdicom import AE, build_role
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 from sqlalchemy.orm import Session
 
+from dicom_node.destination import Commitment
 from dicom_node.journey.ledger import CommitmentRow, ReturnRow, ReturnState, now
 from dicom_node.journey.outcome import Returned
+from dicom_node.peers import Peer
 from dicom_node.reception.listener import Listener
-from dicom_node.settings import Commitment, Peer
 from dicom_node.spool import Spool
 from tests.peers.scripted_pacs import ScriptedPacs, scripted_pacs, send_report
 from tests.returning import Ward

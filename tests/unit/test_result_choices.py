@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from dicom_node.reception.intake import Reason, Refused, judge
-from dicom_node.results.compose import Results, compose
-from dicom_node.results.identity import forms_of
-from dicom_node.settings import (
+from dicom_node.destination import (
     BY_DEFAULT,
     OverlayLayout,
     OverlaySize,
     ReportClass,
     ResultChoice,
     ResultKind,
-    Settings,
     TextEncoding,
 )
+from dicom_node.reception.intake import Reason, Refused, judge
+from dicom_node.results.compose import Results, compose
+from dicom_node.results.identity import forms_of
+from dicom_node.settings import Settings
 from dicom_node.wire import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR
 from pipeline.radiograph import Radiograph
 from tests.phantom import as_bytes, chest_phantom, make_cr

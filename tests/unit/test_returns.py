@@ -10,15 +10,17 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 from sqlalchemy.orm import Session
 
+from dicom_node.destination import Destination
 from dicom_node.errors import PeerUnreachable
 from dicom_node.journey.database import prepare
 from dicom_node.journey.desk import ReturnDesk
 from dicom_node.journey.ledger import Proof, ReadingRow, ReturnRow, ReturnState, now
 from dicom_node.journey.outcome import Returned
 from dicom_node.journey.queue import JourneyQueue
+from dicom_node.peers import Peer
 from dicom_node.results.shelf import ResultShelf
 from dicom_node.returns.returner import Sender, associate
-from dicom_node.settings import Destination, Peer, Settings
+from dicom_node.settings import Settings
 from dicom_node.wire import COMPUTED_RADIOGRAPHY
 from tests.peers.scripted_pacs import ScriptedPacs, scripted_pacs
 from tests.phantom import make_cr

@@ -8,19 +8,10 @@ from pathlib import Path
 import pytest
 
 from dicom_node.cli.config import example_text
+from dicom_node.destination import BY_DEFAULT, Compression, Destination, OverlaySize, ResultChoice, ResultKind
 from dicom_node.errors import ConfigurationError
-from dicom_node.settings import (
-    BY_DEFAULT,
-    Compression,
-    Destination,
-    OverlaySize,
-    Peer,
-    ResultChoice,
-    ResultKind,
-    Settings,
-    as_toml,
-    load_settings,
-)
+from dicom_node.peers import Peer
+from dicom_node.settings import Settings, as_toml, load_settings
 
 
 @pytest.fixture(autouse=True)

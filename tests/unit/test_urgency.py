@@ -12,15 +12,8 @@ from pydicom.tag import Tag
 
 from dicom_node.errors import ConfigurationError
 from dicom_node.journey.database import prepare
-from dicom_node.journey.queue import (
-    READ_WORKFLOW,
-    READING_QUEUE,
-    RETURN_QUEUE,
-    RETURN_WORKFLOW,
-    JourneyQueue,
-    journey_of,
-    return_options,
-)
+from dicom_node.journey.queue import JourneyQueue, journey_of
+from dicom_node.journey.runs import READ_WORKFLOW, READING_QUEUE, RETURN_QUEUE, RETURN_WORKFLOW, return_options
 from dicom_node.journey.urgency import Urgency
 from dicom_node.reception.urgency import Haste, haste
 from dicom_node.settings import Settings, load_settings
