@@ -25,6 +25,8 @@ class Network:
                     "PERFORMANCE_HINT": "LATENCY",
                     "INFERENCE_NUM_THREADS": 1,
                     "NUM_STREAMS": 1,
+                    # Else every process that infers binds itself to the same core, and the others idle.
+                    "ENABLE_CPU_PINNING": False,
                 },
             )
             .create_infer_request()

@@ -4,6 +4,7 @@ Needs the extra `train`.
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -85,6 +86,10 @@ def evaluate(
     sensitivity: Annotated[
         float, typer.Option("--sensitivity", min=0.5, max=1, help="That thresholds have at home.")
     ] = 0.85,
+    ribs: Annotated[
+        bool | None,
+        typer.Option("--ribs/--no-ribs", help="Whether ribs are suppressed; as the recipe has it if not given."),
+    ] = None,
 ) -> None:
     """Judge a recipe: train by patient and by archive, probe for shortcuts, and write report.html and report.json.
 
@@ -100,16 +105,17 @@ def evaluate(
         from pipeline.training.run import BadRun, Run, classifier_config
 
         _require_recipe(recipe, RECIPES)
+        judged = RECIPES[recipe] if ribs is None else replace(RECIPES[recipe], ribs=ribs)
         samples = read_corpus(manifest)
         require_both_classes(samples)
-        corpus = load_corpus(samples, RECIPES[recipe], weights, cache, begin)
+        corpus = load_corpus(samples, judged, weights, cache, begin)
         course = course_of(recipe, epochs)
         asked = {"epochs": course.epochs, "folds": folds, "seed": seed}
         try:
             report = judge(
                 corpus,
-                Run.open(out, classifier_config(corpus.samples, RECIPES[recipe], weights, **asked)),
-                RECIPES[recipe],
+                Run.open(out, classifier_config(corpus.samples, judged, weights, **asked)),
+                judged,
                 weights,
                 teaching=teaching(course, begin, trainings(corpus, folds, seed)),
                 folds=folds,

@@ -27,8 +27,9 @@ def html(report: dict[str, Any]) -> str:
 def _summary(report: dict[str, Any]) -> str:
     words = [
         "<p><strong>Investigational. Not for diagnosis.</strong> Recipe <code>"
-        f"{escape(report['recipe']['name'])}</code>, {report['asked']['epochs']} epochs, {report['asked']['folds']} "
-        f"folds, seed {report['asked']['seed']}. Intervals are 95 %, by bootstrap over patients.</p>"
+        f"{escape(report['recipe']['name'])}</code>, ribs {'suppressed' if report['recipe']['ribs'] else 'left'}, "
+        f"{report['asked']['epochs']} epochs, {report['asked']['folds']} folds, seed {report['asked']['seed']}. "
+        "Intervals are 95 %, by bootstrap over patients.</p>"
     ]
     if report["protocol_5_shortcuts"]["fails"]:
         words.append(

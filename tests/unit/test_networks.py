@@ -1,5 +1,7 @@
 """The networks: their architecture restated, their export against Keras, and the class activation map by hand."""
 
+import os
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -304,3 +306,23 @@ def test_an_export_that_computes_something_else_is_refused(tmp_path: Path, monke
     with pytest.raises(ParityBroken, match=r"tiny: OpenVINO differs from Keras by \d"):
         publish(network, tmp_path, name="tiny", title="Tiny", version="3", data="nothing", metrics={}, example=EXAMPLE)
     assert not (tmp_path / "manifest.json").exists()
+
+
+def test_who_infers_is_not_bound_to_a_core_so_that_workers_share_the_machine() -> None:
+    network = Network(Registry.load(SHIPPED).file("rib_suppression", ".xml"))
+    inferring, seen = threading.get_native_id(), set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            seen.add(frozenset(os.sched_getaffinity(inferring)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for _ in range(5):
+            network(np.zeros((1, 512, 512, 1), np.float32))
+    finally:
+        done.set()
+        watcher.join()
+    assert seen == {frozenset(os.sched_getaffinity(0))}
