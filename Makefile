@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # as PACS; strace records what is synced.
 PEERS := default-jre-headless dcmtk dicom3tools grokj2k-tools libpixelmed-java openjph-tools orthanc strace
 
-.PHONY: help demo test faults soak fuzz lint format lock clean
+.PHONY: help demo test faults soak fuzz handbook lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -34,6 +34,10 @@ soak: $(VENV)/.development  ## send 10,000 objects of mixed kinds (hours on two 
 fuzz: $(VENV)/.development  ## send the listener and the gate what nobody should send, for an hour
 	$(BIN)/python -m pytest tests/property/test_wire.py tests/property/test_intake.py --hypothesis-profile fuzz \
 		--timeout 0
+
+handbook: $(VENV)/.development  ## make the handbook a site to be looked at in a browser, in dist/handbook
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open dist/handbook/index.html; for the search: $(BIN)/python -m http.server -d dist/handbook"
 
 lint: $(VENV)/.development  ## check style, types and the direction of imports
 	$(BIN)/ruff check .
