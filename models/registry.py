@@ -12,6 +12,9 @@ SHIPPED: Final = Path(__file__).with_name("weights")
 
 MANIFEST: Final = "manifest.json"
 
+EVALUATION: Final = "evaluation.json"
+"""What the evaluation of the classifier's recipe found; not every folder of weights has it."""
+
 
 class WeightsMismatch(Exception):
     """Weights that are not those of the manifest, or that were trained with another preprocessing recipe."""
@@ -100,6 +103,19 @@ class Registry:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
             raise WeightsMismatch(f"{folder / MANIFEST} cannot be read: {e}") from e
         return cls(folder=folder, entries={entry.name: entry for entry in entries})
+
+    def evaluation(self) -> Mapping[str, Any] | None:
+        """The report of the evaluation that is kept beside the weights, without its pictures; None if there is none.
+
+        Raises WeightsMismatch if it cannot be understood.
+        """
+        try:
+            found: Mapping[str, Any] = json.loads((self.folder / EVALUATION).read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as e:
+            raise WeightsMismatch(f"{self.folder / EVALUATION} cannot be read: {e}") from e
+        return found
 
     def with_entry(self, entry: Entry) -> "Registry":
         """The registry with `entry` in place of one of its name, written to the manifest."""

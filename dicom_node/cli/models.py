@@ -1,9 +1,10 @@
 """`covid-xnet models`: which networks the node has, and whether they are the ones of the manifest."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_models)
     group.command("show")(show)
     group.command("card")(card)
+    group.command("keep-report")(keep_report)
     group.command("verify")(verify)
     group.command("export")(export)
     group.command("import-rib-suppression")(import_rib_suppression)
@@ -79,30 +81,76 @@ def card(
     folder: FolderOption = None,
     report: Annotated[
         Path | None,
-        typer.Option("--report", exists=True, dir_okay=False, help="The report.json of `covid-xnet evaluate`."),
+        typer.Option(
+            "--report",
+            exists=True,
+            dir_okay=False,
+            help="The report.json of `covid-xnet evaluate`; by default the one that is kept beside the weights.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Print the model card of a network, as Markdown.
 
-    Example: covid-xnet models card --report runs/default/report.json
+    Example: covid-xnet models card > card.md
     """
     from models.registry import SHIPPED, Registry, WeightsMismatch
+
+    try:
+        registry = Registry.load(folder or SHIPPED)
+        if name not in registry.entries:
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(registry.entries)}.", param_hint="NAME")
+        kept = registry.evaluation() if registry.entries[name].operating_point else None
+    except WeightsMismatch as e:
+        raise NodeError(f"{e}.") from e
+    typer.echo(_card(registry, name, _report(report) if report else kept, str(report or "The report")), nl=False)
+
+
+def keep_report(
+    report: Annotated[
+        Path, typer.Argument(metavar="REPORT", exists=True, dir_okay=False, help="Of `covid-xnet evaluate`.")
+    ],
+    folder: Annotated[Path, typer.Option("--folder", help="Weights and manifest.json.", show_default=False)],
+) -> None:
+    """Keep a report beside the weights that it judges, without its pictures, so that their card shows it.
+
+    Example: covid-xnet models keep-report runs/default/report.json --folder weights
+    """
+    from models.registry import EVALUATION, Registry, WeightsMismatch
+    from pipeline.evaluation.card import without_pictures
+
+    try:
+        registry = Registry.load(folder)
+    except WeightsMismatch as e:
+        raise NodeError(f"{e}.") from e
+    judged = [name for name, entry in registry.entries.items() if entry.operating_point]
+    if not judged:
+        raise NodeError(f"{folder} has no classifier.", hint="Give the folder of the weights that the report judges.")
+    found = _report(report)
+    _card(registry, judged[0], found, str(report))
+    text = json.dumps(without_pictures(found), indent=1, allow_nan=False)
+    (folder / EVALUATION).write_text(text + "\n", "utf-8")
+    typer.echo(f"Kept as {folder / EVALUATION}.")
+
+
+def _report(file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    except ValueError as e:
+        raise NodeError(f"{file} is no report of this version.", hint="Evaluate again.") from e
+    return found
+
+
+def _card(registry: "Registry", name: str, report: Mapping[str, Any] | None, origin: str) -> str:
     from pipeline.evaluation.card import OtherRecipe
     from pipeline.evaluation.card import card as written
 
     try:
-        registry = Registry.load(folder or SHIPPED)
-    except WeightsMismatch as e:
-        raise NodeError(f"{e}.") from e
-    if name not in registry.entries:
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(registry.entries)}.", param_hint="NAME")
-    try:
-        found = json.loads(report.read_text("utf-8")) if report else None
-        typer.echo(written(registry, name, found), nl=False)
+        return written(registry, name, report)
     except OtherRecipe as e:
-        raise NodeError(f"{report}: {e}.") from e
-    except (ValueError, KeyError, TypeError) as e:
-        raise NodeError(f"{report} is no report of this version.", hint="Evaluate again.") from e
+        raise NodeError(f"{origin}: {e}.") from e
+    except (KeyError, TypeError) as e:
+        raise NodeError(f"{origin} is no report of this version.", hint="Evaluate again.") from e
 
 
 def verify(

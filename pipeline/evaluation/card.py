@@ -77,6 +77,12 @@ def card(registry: Registry, name: str, report: Mapping[str, Any] | None = None)
     return "\n\n".join(sections) + "\n"
 
 
+def without_pictures(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report without radiographs, which are not ours to hand on."""
+    looks = {key: value for key, value in report["protocol_7_localisation"].items() if key != "gallery"}
+    return {**report, "protocol_7_localisation": looks}
+
+
 def _facts(entry: Entry) -> str:
     rows = [("network", f"`{entry.name}`"), ("trained", entry.trained), ("input", f"{entry.side} x {entry.side}, grey")]
     if (point := entry.operating_point) is not None:

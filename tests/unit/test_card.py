@@ -15,6 +15,7 @@ from dicom_node.errors import NodeError
 from models.registry import SHIPPED, Registry, sha256
 from pipeline.evaluation.card import card
 
+ROOT = Path(__file__).parents[2]
 INTERVAL = [0.7, 0.9]
 
 
@@ -103,6 +104,33 @@ def test_a_report_puts_its_protocols_and_what_it_found_against_the_model_into_th
         "- Missed: Protocol 1, AUC 0.911, aim >= 0.97.",
     ):
         assert row in result.stdout.splitlines()
+
+
+def test_the_card_of_the_handbook_is_the_one_of_the_shipped_classifier() -> None:
+    kept = Registry.load().evaluation()
+    assert kept is not None
+    assert run("card").stdout == (ROOT / "deploy" / "handbook" / "model-card.md").read_text("utf-8")
+    assert f"| 2. mean | AUC | {kept['protocol_2_unseen_archives']['mean_auc']:.3f} |  |" in run("card").stdout
+
+
+def test_a_report_is_kept_beside_the_weights_that_it_judges_without_the_radiographs_that_it_shows(
+    tmp_path: Path,
+) -> None:
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "weights"))
+    full = report(digest())
+    full["protocol_7_localisation"]["gallery"] = {"pictures": {"true positives": ["radiograph"]}}
+    (tmp_path / "report.json").write_text(json.dumps(full))
+    assert run("keep-report", tmp_path / "report.json", "--folder", folder).exit_code == 0
+    kept = (folder / "evaluation.json").read_text("utf-8")
+    assert json.loads(kept)["protocol_7_localisation"] == report(digest())["protocol_7_localisation"]
+    assert run("card", "--folder", folder).stdout == run("card", "--report", tmp_path / "report.json").stdout
+    (tmp_path / "report.json").write_text(json.dumps(report("0" * 64)))
+    assert "was not trained" in error_of(run("keep-report", tmp_path / "report.json", "--folder", folder))
+    assert (folder / "evaluation.json").read_text("utf-8") == kept
+    (folder / "evaluation.json").write_text("no JSON")
+    assert "evaluation.json cannot be read" in error_of(run("card", "--folder", folder))
+    (folder / "evaluation.json").unlink()
+    assert "## Protocols" not in run("card", "--folder", folder).stdout
 
 
 def test_a_model_against_which_nothing_was_found_is_not_accused() -> None:
