@@ -1,6 +1,10 @@
 """Results that wait for destinations, and the desk that returns them: no worker, no networks."""
 
-from collections.abc import Sequence
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +12,7 @@ import sqlalchemy as sa
 from pydicom.uid import generate_uid
 from sqlalchemy.orm import Session
 
+from dicom_node.demo.node import write_configuration
 from dicom_node.destination import Commitment, Destination
 from dicom_node.journey.database import prepare
 from dicom_node.journey.desk import ReturnDesk
@@ -17,7 +22,7 @@ from dicom_node.journey.queue import JourneyQueue
 from dicom_node.journey.runs import return_options
 from dicom_node.peers import Peer
 from dicom_node.results.shelf import ResultShelf
-from dicom_node.settings import Settings
+from dicom_node.settings import CONFIG_VARIABLE, Settings
 from tests.phantom import make_cr
 
 KINDS = ("overlay", "report")
@@ -125,3 +130,30 @@ class Ward:
         """Ids of all that was ever queued."""
         with self.queue.engine.connect() as connection:
             return [row[0] for row in connection.execute(sa.text("SELECT workflow_uuid FROM workflow_status"))]
+
+
+@contextmanager
+def returner(ward: Ward, folder: Path) -> Iterator[None]:
+    """The returner of a ward as a process, until the end of the block."""
+    file = write_configuration(
+        folder,
+        {
+            "data_dir": str(ward.settings.data_dir),
+            "destinations": [str(destination.peer) for destination in ward.settings.destinations],
+            "network_timeout": ward.settings.network_timeout,
+            "retry_seconds": ward.settings.retry_seconds,
+            "commitment_timeout": ward.settings.commitment_timeout,
+        },
+    )
+    with (folder / "returner.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dicom_node.roles", "return", "returner"],
+            env={**os.environ, CONFIG_VARIABLE: str(file)},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()

@@ -10,12 +10,10 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSPortableJSONSerializer, error
 from filelock import FileLock
 
-from dicom_node.journey.runs import APPLICATION, READING_QUEUE, RETURN_QUEUE
+from dicom_node.journey.clock import become_the_newest, hasten
+from dicom_node.journey.runs import APPLICATION, JOURNEY_VERSION, READING_QUEUE, RETURN_QUEUE
 from dicom_node.logs import log
 from dicom_node.settings import Settings
-
-JOURNEY_VERSION: Final = "1"
-"""Order of the steps in workflow.py. Raise it when a pending journey could not go on with the new order."""
 
 POLL_SECONDS: Final = 0.1
 RETURNS_AT_ONCE: Final = 4
@@ -29,13 +27,20 @@ _present: Final[set[str]] = set()
 
 @contextmanager
 def working_on(
-    queue: str, *, name: str, settings: Settings, engine: sa.Engine, first: Callable[[], None] = lambda: None
+    queue: str,
+    *,
+    name: str,
+    settings: Settings,
+    engine: sa.Engine,
+    first: Callable[[], None] = lambda: None,
+    longest_wait: float = 0.0,
 ) -> Iterator[None]:
     """Take journeys from `queue` until the block ends; what is running then gets time to come to its end.
 
     name: of this executor. It resumes the journeys that an executor of the same name left when it died, so no two may
     run at once: a second one waits here until the first is gone.
-    first: what to do when the name is ours, before a journey is resumed.
+    first: what to do when the name is ours, before a journey is resumed. longest_wait: seconds after which the latest
+    run of the queue is due when it is enqueued.
     """
     with FileLock(settings.data_dir / f"{name}.lock", mode=0o600):
         first()
@@ -53,6 +58,7 @@ def working_on(
         )
         DBOS.listen_queues([queue])
         DBOS.launch()
+        become_the_newest(engine)
         if queue == READING_QUEUE:
             # One radiograph at a time: a process is one core.
             DBOS.register_queue(
@@ -67,7 +73,7 @@ def working_on(
             )
         log.info("working", queue=queue, name=name)
         end = threading.Event()
-        look = threading.Thread(target=_take_up_what_was_lost, args=(queue, name, end), daemon=True)
+        look = threading.Thread(target=_look_after, args=(engine, queue, name, longest_wait, end), daemon=True)
         look.start()
         try:
             yield
@@ -89,25 +95,33 @@ def present() -> Iterator[None]:
         _present.discard(run)
 
 
-def _take_up_what_was_lost(queue: str, name: str, end: threading.Event) -> None:
+def _look_after(engine: sa.Engine, queue: str, name: str, longest_wait: float, end: threading.Event) -> None:
+    """See to it that nothing in `queue` waits for ever, as long as this process works on it."""
+    absent: set[str] = set()
+    while not end.wait(LOOK_SECONDS):
+        try:
+            if hastened := hasten(engine, queue, longest_wait):
+                log.warning("clock was set back", queue=queue, hastened=hastened)
+            absent = _take_up_what_was_lost(queue, name, absent)
+        except (sa.exc.SQLAlchemyError, error.DBOSException) as e:
+            log.warning("not looked for what was lost", error=type(e).__name__)
+
+
+def _take_up_what_was_lost(queue: str, name: str, suspects: set[str]) -> set[str]:
     """Give runs back to `queue` that this executor was given and that it does not run.
 
     If the database fails between the giving and the taking, or while the end of a run is written, the run breaks off
     and stands there as this executor's for ever: as long as it lives, nobody else recovers it.
+    suspects: what was returned the last time: runs that are absent for the first time, perhaps just being begun.
     """
-    suspects: set[str] = set()
-    while not end.wait(LOOK_SECONDS):
-        try:
-            given = DBOS.list_workflows(
-                status="PENDING", executor_id=name, queue_name=queue, load_input=False, load_output=False
-            )
-            absent = {run.workflow_id for run in given} - _present
-            for run in absent & suspects:  # twice in a row: it is not just being begun
-                DBOS.resume_workflow(run, queue_name=queue)
-                log.warning("taken up again", run=run)
-            suspects = absent - suspects
-        except (sa.exc.SQLAlchemyError, error.DBOSException) as e:
-            log.warning("not looked for what was lost", error=type(e).__name__)
+    given = DBOS.list_workflows(
+        status="PENDING", executor_id=name, queue_name=queue, load_input=False, load_output=False
+    )
+    absent = {run.workflow_id for run in given} - _present
+    for run in absent & suspects:
+        DBOS.resume_workflow(run, queue_name=queue)
+        log.warning("taken up again", run=run)
+    return absent - suspects
 
 
 def wait_for_the_end() -> None:

@@ -9,19 +9,8 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 from sqlalchemy.orm import Session
 
-from dicom_node.journey.engine import JOURNEY_VERSION
-from dicom_node.journey.runs import PROBE_WORKFLOW, READ_WORKFLOW, RETURN_WORKFLOW
-
-_RUNS: Final = sa.table(
-    "workflow_status",
-    sa.column("workflow_uuid"),
-    sa.column("name"),
-    sa.column("status"),
-    sa.column("executor_id"),
-    sa.column("application_version"),
-    sa.column("queue_partition_key"),
-)
-"""DBOS's own table."""
+from dicom_node.journey.queue_tables import queue_tables
+from dicom_node.journey.runs import JOURNEY_VERSION, PROBE_WORKFLOW, READ_WORKFLOW, RETURN_WORKFLOW
 
 _LIVE: Final = ("ENQUEUED", "DELAYED", "PENDING")
 
@@ -54,8 +43,16 @@ def live_runs(session: Session, data_dir: Path, *, executors: Collection[str]) -
     """
     found = LiveRuns()
     gone: dict[str, bool] = {}
+    runs = queue_tables(session.connection()).runs.c
     for run, name, status, executor, version, destination in session.execute(
-        sa.select(*_RUNS.c).where(_RUNS.c.status.in_(_LIVE))
+        sa.select(
+            runs.workflow_uuid,
+            runs.name,
+            runs.status,
+            runs.executor_id,
+            runs.application_version,
+            runs.queue_partition_key,
+        ).where(runs.status.in_(_LIVE))
     ):
         if version not in (None, JOURNEY_VERSION):
             found.stranded.append(Stranded(run=run, why=f"begun by version {version} of the journey"))

@@ -5,6 +5,9 @@ from typing import Final
 from dbos import EnqueueOptions
 
 APPLICATION: Final = "covid-xnet"
+JOURNEY_VERSION: Final = "2"
+"""Order of the steps in workflow.py, a number. Raise it when a pending journey could not go on with the new order."""
+
 READING_QUEUE: Final = "reading"
 RETURN_QUEUE: Final = "return"
 READ_WORKFLOW: Final = "read_radiograph"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -68,9 +68,10 @@ class Visit:
         with Session(queue.engine) as session, session.begin():
             circuit = circuit_of(session, destination)
             self._reports_apart = circuit.reports_apart
-            known = circuit.denied_at and utc(circuit.denied_at) > now() - timedelta(seconds=DENIED_SECONDS)
+            known = _is_recent(circuit.denied_at, DENIED_SECONDS)
             self._denied = {Proof(proof) for proof in circuit.denied} if known else set()
-            self._last_contact_at = circuit.last_contact_at and utc(circuit.last_contact_at)
+            contact = circuit.last_contact_at and utc(circuit.last_contact_at)
+            self._last_contact_at = contact if contact and contact <= now() else None  # else the clock was set back
         self.reached = False
         """Whether there was an association."""
 
@@ -201,9 +202,8 @@ class Visit:
     def _give_up_waiting(self) -> None:
         """Forget requests for storage commitment that have not been answered in time."""
         seconds = self._settings.commitment_timeout
-        latest = now() - timedelta(seconds=seconds)
         why = f"{self._destination} did not report storage commitment within {seconds:g} s"
-        late = [row for row in self._rows(ReturnState.STORED) if row.asked_at and utc(row.asked_at) <= latest]
+        late = [row for row in self._rows(ReturnState.STORED) if not _is_recent(row.asked_at, seconds)]
         self._note([row for row in late if row.transaction_uid], partial(self._forget, why=why))
 
     def _forget(self, row: ReturnRow, *, why: str) -> None:
@@ -315,6 +315,14 @@ class Visit:
         except (OSError, InvalidDicomError) as e:
             log.error("result cannot be read", journey=self._journey, kind=row.kind, error=type(e).__name__)
             return None
+
+
+def _is_recent(moment: datetime | None, seconds: float) -> bool:
+    """Whether `moment` is less than `seconds` ago.
+
+    False if it is still to come: the clock was set back since, and nobody knows how long ago it was.
+    """
+    return moment is not None and timedelta(0) <= now() - utc(moment) < timedelta(seconds=seconds)
 
 
 def _postpone(row: ReturnRow, *, why: str) -> None:

@@ -50,7 +50,7 @@ def return_journeys(settings: Settings, name: str) -> None:
     from dicom_node.journey.desk import ReturnDesk
     from dicom_node.journey.queue import JourneyQueue
     from dicom_node.journey.retention import Retention, keep_in_background
-    from dicom_node.journey.workflow import register_returns
+    from dicom_node.journey.workflow import LONGEST_WAIT, register_returns
     from dicom_node.tls import client_context
 
     if any(destination.tls for destination in settings.destinations):
@@ -63,7 +63,8 @@ def return_journeys(settings: Settings, name: str) -> None:
         retry_seconds=settings.retry_seconds,
         commitment_timeout=settings.commitment_timeout,
     )
-    with working_on(RETURN_QUEUE, name=name, settings=settings, engine=queue.engine):
+    longest_wait = max(LONGEST_WAIT, settings.commitment_timeout)
+    with working_on(RETURN_QUEUE, name=name, settings=settings, engine=queue.engine, longest_wait=longest_wait):
         # Beside the returns, which leave it time: they wait for peers.
         keep_in_background(Retention(settings, queue.engine))
         wait_for_the_end()

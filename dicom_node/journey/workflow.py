@@ -10,6 +10,7 @@ and the UIDs of results derive from the journey, so nothing can appear twice. Wh
 """
 
 import random
+import time
 from typing import TYPE_CHECKING, Final
 
 from dbos import DBOS, StepOptions
@@ -54,7 +55,8 @@ def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
     def read_radiograph(journey: str, priority: int = 0) -> str:
         tries = 1
         while (outcome := Outcome(DBOS.run_step({"name": "read"}, reader.read, journey))) is Outcome.LATER:
-            DBOS.sleep(wait_after(tries, retry_seconds))
+            # Not DBOS.sleep, which waits for a moment of the clock: set back, it would keep a worker that starts anew.
+            DBOS.run_step({"name": "wait"}, time.sleep, wait_after(tries, retry_seconds))
             tries += 1
         reach(Point.RETURNS_DUE)
         # Also of one that failed, for its report. A second reading of a journey has an id of its own, and so have its

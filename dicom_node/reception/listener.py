@@ -18,6 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.transport import AssociationServer
 
+from dicom_node import steady  # noqa: F401
 from dicom_node.audit import Kind, Outcome
 from dicom_node.errors import ConfigurationError
 from dicom_node.journey.audit_head import open_trail

@@ -15,6 +15,7 @@ from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import code_to_category
 
+from dicom_node import steady  # noqa: F401
 from dicom_node.errors import ConfigurationError, NoContextAccepted, PeerUnreachable
 from dicom_node.peers import Peer, Tls
 from dicom_node.returns.commitment import REQUEST, request

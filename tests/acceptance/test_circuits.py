@@ -1,21 +1,16 @@
 """The returner as a process: sick destinations beside healthy ones, and a dead one that comes back."""
 
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dicom_node.demo.node import write_configuration
 from dicom_node.journey.ledger import CircuitState, ReturnState
 from dicom_node.peers import Peer
-from dicom_node.settings import CONFIG_VARIABLE
 from tests.peers.scripted_pacs import scripted_pacs
-from tests.returning import Ward
+from tests.returning import Ward, returner
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
@@ -23,31 +18,6 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.1)
-
-
-@contextmanager
-def returner(ward: Ward, folder: Path) -> Iterator[None]:
-    file = write_configuration(
-        folder,
-        {
-            "data_dir": str(ward.settings.data_dir),
-            "destinations": [str(destination.peer) for destination in ward.settings.destinations],
-            "network_timeout": ward.settings.network_timeout,
-            "retry_seconds": ward.settings.retry_seconds,
-        },
-    )
-    with (folder / "returner.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dicom_node.roles", "return", "returner"],
-            env={**os.environ, CONFIG_VARIABLE: str(file)},
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            yield
-        finally:
-            process.kill()
-            process.wait()
 
 
 @contextmanager

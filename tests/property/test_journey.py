@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy.orm import Session
 
 from dicom_node.journey.database import prepare
-from dicom_node.journey.engine import JOURNEY_VERSION
 from dicom_node.journey.ledger import (
     OPEN_STATES,
     CommitmentRow,
@@ -27,6 +26,7 @@ from dicom_node.journey.ledger import (
 from dicom_node.journey.live import live_runs
 from dicom_node.journey.mending import awaited, executors_of, forgotten, mend
 from dicom_node.journey.queue import JourneyQueue, Received, Recorded, journey_of
+from dicom_node.journey.runs import JOURNEY_VERSION
 from dicom_node.returns.commitment import Report
 from dicom_node.settings import Settings
 

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from dicom_node.journey import verify as verification
 from dicom_node.journey.database import prepare
-from dicom_node.journey.engine import JOURNEY_VERSION
 from dicom_node.journey.ledger import CircuitRow, CircuitState, ReadingRow, ReceivedObject, ReturnRow, ReturnState, now
 from dicom_node.journey.mending import mend
 from dicom_node.journey.queue import JourneyQueue, Received, journey_of
+from dicom_node.journey.runs import JOURNEY_VERSION
 from dicom_node.journey.verify import Kind, differences
 from dicom_node.results.shelf import ResultShelf
 from dicom_node.settings import Settings
