@@ -35,9 +35,12 @@ class Kind(Enum):
 
     APPLICATION_ACTIVITY = ("110100", "Application Activity")
     AUDIT_LOG_USED = ("110101", "Audit Log Used")
+    INSTANCES_ACCESSED = ("110103", "DICOM Instances Accessed")
     INSTANCES_TRANSFERRED = ("110104", "DICOM Instances Transferred")
     STUDY_DELETED = ("110105", "DICOM Study Deleted")
+    QUERY = ("110112", "Query")
     SECURITY_ALERT = ("110113", "Security Alert")
+    USER_AUTHENTICATION = ("110114", "User Authentication")
 
 
 class Outcome(Enum):

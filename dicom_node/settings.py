@@ -11,11 +11,23 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from dicom_node.access import Role
 from dicom_node.destination import Commitment, Compression, Destination
 from dicom_node.errors import ConfigurationError
-from dicom_node.peers import Caller, Peer, Tls, parse_ae_title
+from dicom_node.peers import Peer, Tls, parse_ae_title
+from dicom_node.setting_types import (
+    CallerList,
+    DestinationList,
+    KeywordList,
+    NetworkList,
+    RoleList,
+    TitleList,
+    ViewerUrl,
+    WebPath,
+    WordList,
+)
 
 PREFIX: Final = "COVIDXNET_"
 CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
@@ -37,49 +49,6 @@ class LogFormat(StrEnum):
 
     KEY_VALUE = "key-value"
     JSON = "json"
-
-
-def _as_list(value: object) -> object:
-    """Environment variables hold lists as JSON or with commas between."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith(("[", "{")):
-        try:
-            return json.loads(value if value.lstrip().startswith("[") else f"[{value}]")
-        except ValueError as e:
-            raise ValueError(f"is not a JSON list: {e}") from None
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _keyword(value: object) -> str:
-    from pydicom.datadict import tag_for_keyword  # what is large is imported when it is needed
-
-    if not isinstance(value, str) or tag_for_keyword(value) is None:
-        raise ValueError(f"{value!r} is not the keyword of a DICOM attribute, such as RequestedProcedurePriority")
-    return value
-
-
-def _word(value: object) -> str:
-    if not isinstance(value, str) or not value.isalpha():
-        raise ValueError(f"{value!r} is not one word of letters, such as STAT")
-    return value
-
-
-def _as_table(value: object) -> object:
-    return value if isinstance(value, dict | Destination) else {"peer": value}
-
-
-DestinationList = Annotated[
-    tuple[Annotated[Destination, BeforeValidator(_as_table)], ...], NoDecode, BeforeValidator(_as_list)
-]
-KeywordList = Annotated[tuple[Annotated[str, BeforeValidator(_keyword)], ...], NoDecode, BeforeValidator(_as_list)]
-CallerList = Annotated[
-    tuple[Annotated[str, BeforeValidator(lambda text: str(Caller.parse(text)))], ...],
-    NoDecode,
-    BeforeValidator(_as_list),
-]
-WordList = Annotated[tuple[Annotated[str, BeforeValidator(_word)], ...], NoDecode, BeforeValidator(_as_list)]
-TitleList = Annotated[tuple[Annotated[str, BeforeValidator(parse_ae_title)], ...], NoDecode, BeforeValidator(_as_list)]
 
 
 class Settings(BaseSettings):
@@ -173,9 +142,30 @@ class Settings(BaseSettings):
     minimum_free_megabytes: float = Field(
         default=512.0, ge=0, description="Free disk space under data_dir below which C-STORE is answered 0xA700."
     )
-    web_host: str = Field(default="127.0.0.1", description="Address that the pages for monitors are served at.")
+    web_host: str = Field(default="127.0.0.1", description="Address that the dashboard and health are served at.")
     web_port: int = Field(
-        default=0, ge=0, le=65535, description="TCP port of the pages for monitors, health and metrics; 0: none."
+        default=0, ge=0, le=65535, description="TCP port of the dashboard, health and metrics; 0: none."
+    )
+    web_root_path: WebPath = Field(
+        default="",
+        description='Path that a reverse proxy puts before the pages and removes from requests, such as "/covid-xnet".',
+    )
+    web_proxies: NetworkList = Field(
+        default=(),
+        description="Addresses or networks of reverse proxies: who they say that calls, and whether by https, is "
+        "believed.",
+    )
+    web_session_hours: float = Field(
+        default=10.0, gt=0, le=168, description="Hours after which who signed in has to do so again."
+    )
+    web_identity_roles: RoleList = Field(
+        default=(Role.OPERATOR, Role.ADMIN),
+        description='Roles that see who the patient is: some of "viewer", "operator", "admin".',
+    )
+    web_viewer_url: ViewerUrl = Field(
+        default="",
+        description='Address of a study in the viewer of the PACS, such as "https://pacs/viewer?study={study}"; '
+        "{study}, {object} and {accession} stand for what is looked at. Empty: no link.",
     )
     retention_days: int = Field(
         default=0,

@@ -25,6 +25,7 @@ from dicom_node.cli import (
     peers,
     read,
     train,
+    users,
     verify,
 )
 from dicom_node.errors import ConfigurationError, NodeError
@@ -71,6 +72,7 @@ for commands in (
     verify,
     keeping,
     audit,
+    users,
     read,
     commission,
     config,

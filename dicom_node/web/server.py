@@ -1,6 +1,7 @@
-"""Health and metrics over HTTP, for who watches the node. Names no patient, and takes no orders."""
+"""The web server: health and metrics for who watches the node, and the dashboard for people."""
 
 import socket
+import sys
 import time
 from typing import Final
 
@@ -8,23 +9,37 @@ import sqlalchemy as sa
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from dicom_node.audit import AuditTrail
 from dicom_node.errors import ConfigurationError
+from dicom_node.journey.audit_head import open_trail
 from dicom_node.journey.database import open_engine
 from dicom_node.logs import log
 from dicom_node.settings import Settings
+from dicom_node.web import dashboard
+from dicom_node.web.accounts import FIRST_USER
+from dicom_node.web.armour import Armour
+from dicom_node.web.gatehouse import Gatehouse, told
 from dicom_node.web.health import examine
 from dicom_node.web.metrics import NodeMetrics
 
 _BIND_SECONDS: Final = 8.0
 """How long to wait for a port that an earlier run may still hold."""
+_GRACE_SECONDS: Final = 5
+"""How long requests may take to come to their end after SIGTERM."""
 
 
-def application(settings: Settings, engine: sa.Engine) -> Starlette:
-    """The pages: /health/live, /health/ready, /metrics. The database must have been prepared."""
+def application(settings: Settings, engine: sa.Engine, trail: AuditTrail) -> Starlette:
+    """The pages: /health/live, /health/ready, /metrics, which anybody may read, and the dashboard.
+
+    The database must have been prepared. `state.gate` of what is returned is the way into the dashboard.
+    """
+    gate = Gatehouse(settings, engine, trail)
     metrics = NodeMetrics(settings, engine)
 
     def live(_: Request) -> Response:
@@ -43,9 +58,18 @@ def application(settings: Settings, engine: sa.Engine) -> Starlette:
             log.warning("metrics not told", error=type(e).__name__)
             return PlainTextResponse("the ledger cannot be read\n", status_code=503)
 
-    return Starlette(
-        routes=[Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", scrape)],
+    app = Starlette(
+        routes=[
+            Route("/health/live", live),
+            Route("/health/ready", ready),
+            Route("/metrics", scrape),
+            *dashboard.routes(gate),
+        ],
+        middleware=[Middleware(Armour)],
+        exception_handlers={HTTPException: told, sa.exc.SQLAlchemyError: told},
     )
+    app.state.settings, app.state.gate = settings, gate
+    return app
 
 
 def serve(settings: Settings) -> None:
@@ -54,13 +78,28 @@ def serve(settings: Settings) -> None:
         raise ConfigurationError("web_port is 0: no page is served.", hint="Set web_port, such as 8080.")
     bound = _bind(settings)
     engine = open_engine(settings)
+    trail = open_trail(settings, engine, by="web")
+    app = application(settings, engine, trail)
     server = uvicorn.Server(
         uvicorn.Config(
-            application(settings, engine), log_config=None, access_log=False, server_header=False, lifespan="off"
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            root_path=settings.web_root_path,
+            proxy_headers=bool(settings.web_proxies),
+            forwarded_allow_ips=list(settings.web_proxies),
+            timeout_graceful_shutdown=_GRACE_SECONDS,
         )
     )
+    if password := app.state.gate.accounts.first_start():
+        # Not in the log, which others may read for years: once, to who starts the node.
+        sys.stderr.write(f"Sign in to the dashboard as {FIRST_USER!r} with the one-time password {password}\n")
+        sys.stderr.flush()
     log.info("serving", host=settings.web_host, port=settings.web_port)
     server.run(sockets=[bound])
+    trail.close()
     engine.dispose()
 
 

@@ -46,7 +46,8 @@ def test_a_node_tells_whether_it_is_well_until_its_listener_is_gone(tmp_path: Pa
         assert code == 200
         assert 'covid_xnet_objects{state="read"} 1.0' in metrics
         assert PATIENT_ID not in metrics
-        assert get(port, "/")[0] == 404
+        assert "Sign in" in get(port, "/")[1]
+        assert "one-time password" in node.log.read_text()
 
         node.process.send_signal(signal.SIGSTOP)  # so that nobody starts it again
         listener = next(c for c in psutil.Process(node.process.pid).children() if c.cmdline()[3] == "listen")
