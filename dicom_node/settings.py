@@ -70,6 +70,11 @@ class Settings(BaseSettings):
         description='Where results go, each "AET@host:port", such as ["PACS@10.1.2.3:104"], or a table that says what '
         'it gets, such as [{peer="PACS@10.1.2.3:104", objects=["report", "segmentation"]}].',
     )
+    shadow_until_commissioned: bool = Field(
+        default=False,
+        description="Whether radiographs of a sender that is not switched on are read in shadow: recorded, and nothing "
+        "sent. `covid-xnet commission` switches senders on, and `covid-xnet commission on AE`.",
+    )
     report_failures: bool = Field(
         default=False,
         description="Whether an image that could not be read brings a report that says so and why.",

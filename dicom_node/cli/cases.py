@@ -24,10 +24,14 @@ _READ_AGAIN: Final = "Read the radiographs again with this version and these net
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One radiograph of the site. names: what a row of labels may call it."""
+    """One radiograph of the site.
+
+    names: what a row of labels may call it. calling_ae: who sent it; empty if no ledger knows.
+    """
 
     names: tuple[str, ...]
     score: float
+    calling_ae: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,7 +65,7 @@ def from_ledger(
             if read
             else "Let the node read radiographs of the site first, without destinations if nobody shall see results.",
         )
-    return [Case(names=(each.sop_instance_uid,), score=each.score) for each in found]
+    return [Case(names=(each.sop_instance_uid,), score=each.score, calling_ae=each.calling_ae) for each in found]
 
 
 def from_lines(files: Sequence[Path], networks: Networks) -> list[Case]:

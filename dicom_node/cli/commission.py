@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from dicom_node.cli.context import settings_of
+from dicom_node.cli.senders import off, on, senders_of, signer_of, switch_senders, words_of
 from dicom_node.errors import NodeError
 
 if TYPE_CHECKING:  # commands import what is large when they run: --help answers at once
@@ -32,6 +33,8 @@ def register(app: typer.Typer) -> None:
     group.callback()(commission)
     group.command("show")(show)
     group.command("undo")(undo)
+    group.command("on")(on)
+    group.command("off")(off)
     app.add_typer(group, name="commission")
 
 
@@ -73,6 +76,7 @@ def commission(
               covid-xnet commission --labels labels.csv --calling-ae PACS --since 2026-11-01
               covid-xnet commission --files radiographs/ --labels labels.csv
               covid-xnet commission show
+              covid-xnet commission on CR2 --by "Dr. Ada Example"
               covid-xnet commission undo
     """
     if ctx.invoked_subcommand is not None:
@@ -85,13 +89,19 @@ def commission(
         raise typer.BadParameter(
             "The ledger alone knows senders and dates.", param_hint="--calling-ae, --since, --until"
         )
-    signer = None if by is None else _signer(by)
+    signer = None if by is None else signer_of(by)
     try:
         networks = load_networks(settings.effective_weights_dir)
     except WeightsMismatch as e:
         raise NodeError(f"{e}.", hint="Set weights_dir, or install the node again.") from e
     cases, source = _gather(settings, networks, files, scores, calling_ae, since, until)
     found = _find(networks, cases, labels, sensitivity, source)
+    to_switch_on = sorted({case.calling_ae for case in cases if case.calling_ae})
+    typer.echo(
+        f"To sign also switches on what comes from {', '.join(to_switch_on)}."
+        if to_switch_on
+        else "Files name no sender: `covid-xnet commission on` switches senders on."
+    )
     if signer is None:
         signer = _ask()
     if signer is None:
@@ -106,11 +116,14 @@ def commission(
     except OSError as e:
         raise NodeError(f"{commissioning_file(settings)} cannot be written: {e.strerror}.") from e
     typer.echo(f"Signed by {signed.by}: {commissioning_file(settings)}.")
+    if to_switch_on:
+        switch_senders(settings, to_switch_on, on=True, by=signer)
     typer.echo("`covid-xnet read` uses it from now on. Restart the node, so that its workers do.")
 
 
 def show(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Show whether, by whom and on what this site was commissioned, and whether the networks are still the same.
+    """Show whether, by whom and on what this site was commissioned, whether the networks are still the same, and which
+    senders are switched on.
 
     Example: covid-xnet commission show
     """
@@ -119,9 +132,13 @@ def show(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", hel
 
     settings = settings_of(ctx)
     found = _signed(settings)
+    known = senders_of(settings)
     if as_json:
-        typer.echo(json.dumps(None if found is None else asdict(found), indent=2, ensure_ascii=False))
+        said = None if found is None else {**asdict(found), "senders": known}
+        typer.echo(json.dumps(said, indent=2, ensure_ascii=False))
         return
+    for sender in known:
+        typer.echo(words_of(sender, shadow=settings.shadow_until_commissioned))
     if found is None:
         typer.echo("Not commissioned at this site.")
         return
@@ -153,6 +170,8 @@ def undo(ctx: typer.Context) -> None:
         raise NodeError("This site is not commissioned.")
     file.unlink()
     typer.echo("Results say from now on that the node is not commissioned. Restart the node, so that its workers know.")
+    if still_on := [sender["calling_ae"] for sender in senders_of(settings) if sender["on"]]:
+        typer.echo(f"Senders stay switched on: {', '.join(still_on)}. `covid-xnet commission off` switches one off.")
 
 
 def _signed(settings: "Settings") -> "Commissioning | None":
@@ -167,19 +186,12 @@ def _signed(settings: "Settings") -> "Commissioning | None":
         raise NodeError(f"{e}.", hint="`covid-xnet commission undo` removes it; then commission again.") from e
 
 
-def _signer(name: str) -> str:
-    signer = " ".join(name.split())
-    if not 1 <= len(signer) <= 64 or not signer.isprintable() or "\\" in signer:
-        raise typer.BadParameter("A name has 1 to 64 letters, and no backslash.", param_hint="--by")
-    return signer
-
-
 def _ask() -> str | None:
     """The name that somebody at the terminal signs with; None if there is nobody, or nothing is typed."""
     if not sys.stdin.isatty():
         return None
     typed: str = typer.prompt("Sign with your name (nothing: leave all as it is)", default="", show_default=False)
-    return _signer(typed) if typed.strip() else None
+    return signer_of(typed) if typed.strip() else None
 
 
 def _gather(

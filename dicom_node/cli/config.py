@@ -3,7 +3,7 @@
 import json
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -19,6 +19,10 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("example")(example)
     app.add_typer(group, name="config")
+
+
+_FOR_A_NEW_SITE: Final = {"shadow_until_commissioned": True}
+"""What a new site begins with where the default is that of an upgrade: a working node shall not fall silent."""
 
 
 def _plain(value: object) -> Any:
@@ -69,11 +73,14 @@ def example_text() -> str:
     """The commented TOML file of all settings."""
     lines = [
         "# Settings of the COVID-XNet node. Each line shows a default: remove the # to change it.",
+        "# A line without # is not the default, but what a new site begins with.",
         f"# The same keys in upper case with the prefix {PREFIX} are environment variables, and win over this file.",
     ]
     for name, field in Settings.model_fields.items():
         lines += ["", *textwrap.wrap(field.description or "", 110, initial_indent="# ", subsequent_indent="# ")]
-        if name == "workers":
+        if name in _FOR_A_NEW_SITE:
+            lines.append(f"{name} = {as_toml(_FOR_A_NEW_SITE[name])}")
+        elif name == "workers":
             lines.append("# workers = 2  # default: the number of cores")
         else:
             lines.append(f"# {name} = {as_toml(_plain(field.default))}")

@@ -40,8 +40,11 @@ def status(
     from sqlalchemy.orm import Session
 
     from dicom_node.cli.destinations import destinations_of, show_destinations
+    from dicom_node.cli.senders import as_json as sender_as_json
+    from dicom_node.cli.senders import words_of
     from dicom_node.journey.database import open_engine, prepare
     from dicom_node.journey.ledger import counts, latest, latest_rejected
+    from dicom_node.journey.senders import senders
 
     settings = settings_of(ctx)
     prepare(settings)
@@ -50,18 +53,27 @@ def status(
         numbers = counts(session)
         objects = [_object(row) for row in latest(session, None if study else limit or None, study=study)]
         destinations = destinations_of(session, settings)
+        known = [sender_as_json(sender) for sender in senders(session)]
         rejected = [] if study else [_rejected(row) for row in latest_rejected(session, limit or None)]
     engine.dispose()
     if study:
         _show_study(study, objects, as_json)
         return
     if as_json:
-        said = {"counts": numbers, "destinations": destinations, "objects": objects, "rejected": rejected}
+        said = {
+            "counts": numbers,
+            "destinations": destinations,
+            "senders": known,
+            "objects": objects,
+            "rejected": rejected,
+        }
         typer.echo(json.dumps(said, indent=2))
         return
     console = Console()
     console.print(" · ".join(f"{name} [bold]{number}[/]" for name, number in numbers.items()))
     show_destinations(console, destinations)
+    for sender in known if settings.shadow_until_commissioned else ():
+        console.print(words_of(sender, shadow=True), markup=False)
     if objects:
         console.print(_table(objects))
     for row in rejected:
@@ -110,6 +122,7 @@ def _object(row: "ReceivedObject") -> dict[str, Any]:
             "failure": reading.failure,
             "score": reading.score,
             "verdict": reading.verdict,
+            "shadow": reading.shadow,
             "model": f"{reading.model_name} {reading.model_version}".strip(),
             "milliseconds": reading.milliseconds,
             "stages": reading.stages,
@@ -167,6 +180,8 @@ def _table(objects: list[dict[str, Any]]) -> "Table":
             said = Text(reading["failure"], "red")
         else:
             said = Text(f"{reading['score']:.3f} {reading['verdict']}")
+        if reading and reading["shadow"]:
+            said.append("\nin shadow", "dim")
         for repair in reading["repairs"] if reading else ():
             said.append(f"\n{repair}", "yellow")
         returned = "\n".join(

@@ -165,6 +165,8 @@ class ReadingRow(Row):
     model_digest: Mapped[str] = mapped_column(default="")
     milliseconds: Mapped[float | None]
     stages: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    shadow: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether nothing may be sent of it, for its sender was not switched on when it was read."""
     repairs: Mapped[list[str]] = mapped_column(default=list)
     """What the results do not say as the radiograph said it, for the standard does not allow that."""
 
@@ -291,6 +293,7 @@ def counts(session: Session) -> dict[str, int]:
         "waiting to be read": count(ReceivedObject.accepted.is_(True), ReceivedObject.journey.not_in(read)),
         "read": count(ReadingRow.failure == "", of=ReadingRow),
         "failed": count(ReadingRow.failure != "", of=ReadingRow),
+        "in shadow": count(ReadingRow.shadow.is_(True), of=ReadingRow),
         "waiting to be returned": count(ReturnRow.state == ReturnState.WAITING, of=ReturnRow),
         "stored": count(ReturnRow.state == ReturnState.STORED, of=ReturnRow),
         "returned": count(ReturnRow.state == ReturnState.DELIVERED, of=ReturnRow),
@@ -319,6 +322,7 @@ class Scored:
     """The score of one radiograph of the site."""
 
     sop_instance_uid: str
+    calling_ae: str
     score: float
 
 
@@ -330,7 +334,7 @@ def scored(
     calling_ae: of the sender; since, until: of the arrival, the latter excluded; None: any.
     """
     rows = session.execute(
-        sa.select(ReceivedObject.sop_instance_uid, ReadingRow.score)
+        sa.select(ReceivedObject.sop_instance_uid, ReceivedObject.calling_ae, ReadingRow.score)
         .join(ReadingRow, ReadingRow.journey == ReceivedObject.journey)
         .where(ReadingRow.failure == "", ReadingRow.model_digest == model_digest)
         .where(ReadingRow.lungs_found.is_(True))
@@ -339,7 +343,9 @@ def scored(
         .where(sa.true() if until is None else ReceivedObject.received_at < until)
         .order_by(ReceivedObject.id)
     )
-    return [Scored(sop_instance_uid=uid, score=score) for uid, score in rows if score is not None]
+    return [
+        Scored(sop_instance_uid=uid, calling_ae=sender, score=score) for uid, sender, score in rows if score is not None
+    ]
 
 
 def latest_rejected(session: Session, limit: int | None) -> list[RejectedObject]:

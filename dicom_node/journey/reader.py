@@ -15,6 +15,7 @@ from dicom_node.journey.bounds import Bounds
 from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, node_id, now
 from dicom_node.journey.outcome import Outcome
 from dicom_node.journey.second_look import look
+from dicom_node.journey.senders import in_shadow
 from dicom_node.logs import log
 from dicom_node.results.compose import Results, compose, compose_failure, save
 from dicom_node.results.shelf import ResultShelf
@@ -119,12 +120,15 @@ class Reader:
         verdict = look(accepted, radiograph, self._networks.view)
         if isinstance(verdict, Refused):
             return self._refuse(journey, verdict)
+        with Session(self._engine) as session:
+            shadow = in_shadow(session, self._settings, journey)
         reading = read(radiograph, self._networks)
         reach(Point.RADIOGRAPH_READ)
         read_at = now()
         self._shelf.sweep(journey)
         made: dict[ResultChoice, Results] = {}
-        for choice in [destination.choice for destination in self._settings.destinations] or [BY_DEFAULT]:
+        destinations = () if shadow else self._settings.destinations
+        for choice in [destination.choice for destination in destinations] or [BY_DEFAULT]:
             if choice not in made:
                 made[choice] = compose(
                     source,
@@ -141,13 +145,14 @@ class Reader:
                 for kind, dataset in made[choice].by_kind().items():
                     save(dataset, self._shelf.path(journey, kind, dataset.SOPInstanceUID))
                     reach(Point.RESULT_SAVED)
-        self._record(journey, verdict, reading, made, read_at)
+        self._record(journey, verdict, reading, made, read_at, shadow=shadow)
         reach(Point.READING_RECORDED)
         log.info(
             "radiograph read",
             journey=journey,
             score=round(reading.score, 4),
             verdict=reading.verdict.value,
+            shadow=shadow,
             milliseconds=round(reading.milliseconds, 1),
             model=f"{reading.model.name} {reading.model.version}",
         )
@@ -171,6 +176,8 @@ class Reader:
         reading: Reading,
         made: Mapping[ResultChoice, Results],
         read_at: datetime,
+        *,
+        shadow: bool,
     ) -> None:
         with Session(self._engine) as session, session.begin():
             session.execute(
@@ -193,11 +200,13 @@ class Reader:
                     model_digest=reading.model.digest,
                     milliseconds=reading.milliseconds,
                     stages=dict(reading.stages),
+                    shadow=shadow,
                     repairs=_repairs(made),
                 )
             )
             session.flush()
-            self._send_out(session, journey, made, read_at)
+            if not shadow:
+                self._send_out(session, journey, made, read_at)
             session.flush()
             reach(Point.READING_WRITTEN)
 
@@ -225,12 +234,18 @@ class Reader:
         try:
             with Session(self._engine) as session:
                 before = session.get(ReadingRow, journey)
+                shadow = in_shadow(session, self._settings, journey)
             if before is not None:  # of another run of the journey, which was faster
                 return Outcome.FAILED if before.failure else Outcome.READ
             log.error("radiograph cannot be read", journey=journey, reason=reason)
-            made = self._report_failure(journey, reason, failed_at) if self._settings.report_failures else {}
+            reports = self._settings.report_failures and not shadow
+            made = self._report_failure(journey, reason, failed_at) if reports else {}
             with Session(self._engine) as session, session.begin():
-                session.add(ReadingRow(journey=journey, read_at=failed_at, failure=reason, repairs=_repairs(made)))
+                session.add(
+                    ReadingRow(
+                        journey=journey, read_at=failed_at, failure=reason, shadow=shadow, repairs=_repairs(made)
+                    )
+                )
                 session.flush()
                 self._send_out(session, journey, made, failed_at)
         except (OSError, sa.exc.OperationalError) as e:

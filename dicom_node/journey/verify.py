@@ -41,6 +41,8 @@ class Kind(StrEnum):
     """A destination shall still get it."""
     RESULT_UNKNOWN = "result on disk that no row knows"
     """Left by an attempt that another one, with other networks, took the place of."""
+    SENT_FROM_SHADOW = "result of a reading in shadow"
+    """It is on its way to a destination, or was sent: nothing of the node does that."""
     NOT_AT_DESTINATION = "result missing at its destination"
     """It took the result, and does not find it any more."""
 
@@ -119,6 +121,12 @@ def _ledger_against_results(settings: Settings, session: Session) -> Iterator[Di
     ):
         if not shelf.path(journey, kind, uid).exists():
             yield Difference(kind=Kind.RESULT_MISSING, subject=uid, detail=f"{kind} of {journey} for {destination}")
+    for journey, uid, destination in session.execute(
+        sa.select(ReturnRow.journey, ReturnRow.sop_instance_uid, ReturnRow.destination)
+        .join(ReadingRow, ReadingRow.journey == ReturnRow.journey)
+        .where(ReadingRow.shadow.is_(True))
+    ):
+        yield Difference(kind=Kind.SENT_FROM_SHADOW, subject=uid, detail=f"of {journey} for {destination}")
 
 
 def _results_against_ledger(settings: Settings, session: Session) -> Iterator[Difference]:

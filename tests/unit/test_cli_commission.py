@@ -144,6 +144,11 @@ def test_the_ledger_of_a_node_in_shadow_is_enough(tmp_path: Path, settings: Sett
     # Without the ten of another sender, the five that came later, and one without lungs.
     assert (signed.unlabelled, signed.labelled) == (COUNT - 5 - 1 - LABELLED, LABELLED)
     assert signed.source == "ledger, from PACS, until 2026-11-10 00:00"
+    assert "To sign also switches on what comes from PACS." in done.output
+    assert "It changes nothing yet: shadow_until_commissioned is false" in done.output
+    known = json.loads(run("show", "--json").output)["senders"]
+    assert [(s["calling_ae"], s["on"], s["by"]) for s in known] == [("OTHER", False, None), ("PACS", True, "Ada")]
+    assert "Senders stay switched on: PACS." in run("undo").output
 
 
 def test_what_other_networks_read_is_not_taken(tmp_path: Path, settings: Settings) -> None:

@@ -161,7 +161,8 @@ def test_a_database_url_that_is_none_is_told_in_one_line_without_its_password(co
 def test_the_example_is_a_file_that_can_be_used(tmp_path: Path) -> None:
     example = run("config", "example")
     assert example.exit_code == 0
-    assert tomllib.loads(example.output) == {}  # every line is a comment
+    # Every line is a comment, but for what a new site begins with.
+    assert tomllib.loads(example.output) == {"shadow_until_commissioned": True}
     file = tmp_path / "node.toml"
     file.write_text(example.output.replace("# port = 11112", "port = 11113"))
     assert json.loads(run("-c", file, "config", "show", "--json").output)["port"] == 11113

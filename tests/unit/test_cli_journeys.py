@@ -42,7 +42,7 @@ OBJECT_KEYS = [
     "detail", "view", "evidence", "flags", "urgency", "urgency_evidence", "journey", "reading", "returns",
 ]  # fmt: skip
 READING_KEYS = [
-    "read_at", "failure", "score", "verdict", "model", "milliseconds", "stages", "repairs", "probability",
+    "read_at", "failure", "score", "verdict", "shadow", "model", "milliseconds", "stages", "repairs", "probability",
     "commissioning",
 ]  # fmt: skip
 RETURN_KEYS = [
@@ -50,8 +50,8 @@ RETURN_KEYS = [
     "failure_reason", "attempts", "changed_at",
 ]  # fmt: skip
 COUNTS = [
-    "received", "not read", "rejected", "waiting to be read", "read", "failed", "waiting to be returned", "stored",
-    "returned", "set aside",
+    "received", "not read", "rejected", "waiting to be read", "read", "failed", "in shadow", "waiting to be returned",
+    "stored", "returned", "set aside",
 ]  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def queued(settings: Settings) -> set[str]:
 
 def test_an_empty_node_says_so(settings: Settings) -> None:
     said = status()
-    assert list(said) == ["counts", "destinations", "objects", "rejected"]
+    assert list(said) == ["counts", "destinations", "senders", "objects", "rejected"]
     assert said["counts"] == dict.fromkeys(COUNTS, 0)
     assert said["destinations"] == said["objects"] == said["rejected"] == []
     assert "received 0" in run("status").stdout
@@ -154,7 +154,7 @@ def test_status_makes_the_database_where_there_is_none(
 def test_status_counts_where_the_objects_stand(settings: Settings) -> None:
     fill(settings)
     assert status()["counts"] == {
-        "received": 4, "not read": 1, "rejected": 1, "waiting to be read": 1, "read": 1, "failed": 1,
+        "received": 4, "not read": 1, "rejected": 1, "waiting to be read": 1, "read": 1, "failed": 1, "in shadow": 0,
         "waiting to be returned": 1, "stored": 0, "returned": 1, "set aside": 2,
     }  # fmt: skip
 
