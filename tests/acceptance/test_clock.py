@@ -112,6 +112,7 @@ def test_a_worker_that_starts_anew_after_the_clock_was_set_back_does_not_wait_fo
         with postponed(tmp_path / "node"):
             Modality(node.peer).send([make_cr(size=256)])
             wait_until(lambda: "reading postponed" in node.log.read_text())
+            time.sleep(2)  # now it waits for its second try
             clock.set(-timedelta(hours=1))
             kill(node, "work")
         wait_until(lambda: node.status()["counts"]["read"] == 1)
