@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,7 @@ def test_every_state_of_a_return_is_explained(state: ReturnState) -> None:
     assert f"*{state}*" in sections("operations.md", "##")["Returns"]
 
 
+@cache
 def _events() -> list[tuple[str, frozenset[str]]]:
     """Event and keys of every call that logs."""
     found = []
@@ -206,6 +208,7 @@ def _events() -> list[tuple[str, frozenset[str]]]:
     return found
 
 
+@cache
 def _listed_events() -> dict[str, str]:
     """Event -> its row in the table of the log; rows may hold several."""
     table = sections("operations.md", "##")["Log"]
