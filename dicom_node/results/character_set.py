@@ -42,7 +42,8 @@ def put(result: Dataset, values: list[str]) -> None:
 
 def _holds(values: list[str], header: Dataset, words: str) -> bool:
     texts = Dataset()
-    texts.TextComments = words
+    nested = (inner for element in header if element.VR == "SQ" for item in element.value for inner in item.iterall())
+    texts.TextComments = "\n".join((words, *(str(e.value) for e in nested if e.VR in (*_TEXTS, "UC", "UT"))))
     texts.update({element.tag: element for element in header if element.VR in _TEXTS})
     told = {element.keyword: str(element.value) for element in texts}
     if not values:

@@ -11,6 +11,7 @@ from pydicom.uid import UID
 from dicom_node import concepts
 from dicom_node.results import wording
 from dicom_node.results.equipment import MANUFACTURER, Device, sign
+from dicom_node.results.order import refer_to_requests
 from dicom_node.results.origin import hand_on, stamp, without_names
 from dicom_node.results.structured_report import observer
 from pipeline.reading import Reading, Verdict
@@ -59,6 +60,7 @@ def key_object(
         if item.ValueType in ("IMAGE", "COMPOSITE"):
             del item.ConceptNameCodeSequence
     hand_on(header, result)
+    refer_to_requests(header, result)
     sign(result, header, device)
     stamp(result, moment)
     result.ContentDate, result.ContentTime = result.SeriesDate, result.SeriesTime

@@ -2,12 +2,13 @@
 
 from typing import Final
 
-from pydicom import Dataset
+from pydicom import Dataset, Sequence
 from pydicom.datadict import dictionary_VM
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 
 from dicom_node.errors import CannotCompose
+from dicom_node.results.order import left_out
 from dicom_node.results.origin import CARRIED
 
 _LONGEST: Final = {"CS": 16, "SH": 16, "DS": 16, "LO": 64}
@@ -59,9 +60,12 @@ def hold_to_limits(header: Dataset, source: Dataset) -> tuple[str, ...]:
         and keyword != "SpecificCharacterSet"
         and _small(source, keyword)
     ]
-    left_out = [keyword for keyword in _TOLD if _told(source, keyword) and not _told(header, keyword)]
+    missing = [keyword for keyword in _TOLD if _told(source, keyword) and not _told(header, keyword)]
     emptied = [remark.split()[0] for remark in remarks]
-    remarks += [f"{k} of the source is not valid and was left out" for k in left_out if k not in emptied]
+    remarks += [f"{k} of the source is not valid and was left out" for k in missing if k not in emptied]
+    remarks += [f"{k} of the source is not all valid and was left out in part" for k in left_out(source, header)]
+    if "AccessionNumber" in emptied and "IssuerOfAccessionNumberSequence" in header:
+        del header.IssuerOfAccessionNumberSequence  # it would be the issuer of nothing
     if any(_has_other_bytes(source, keyword) for keyword in CARRIED):
         remarks.append("SpecificCharacterSet of the source is not that of its texts, which were read as ISO 8859-1")
     return tuple(remarks)
@@ -106,4 +110,6 @@ def _told(dataset: Dataset, keyword: str) -> bool:
         value = dataset.get(keyword)
     except (ValueError, TypeError, OverflowError, BytesLengthException):
         return True  # there are bytes, though they are none of its VR
+    if isinstance(value, Sequence):
+        return False  # `order.left_out` looks into them
     return value is not None and str(value).strip() != ""

@@ -1,20 +1,18 @@
 """What a result takes over from its source: patient, study and order, in one character set, and only what is valid."""
 
 import re
-import unicodedata
-from collections.abc import Sequence
+from copy import deepcopy
 from datetime import datetime, timedelta, timezone
-from typing import Any, Final
+from typing import Final
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement, convert_raw_data_element
-from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from dicom_node.errors import CannotCompose
+from dicom_node.results.order import carry_order
+from dicom_node.results.values import positive_pair, raw_value, valid_value
 from dicom_node.wire import RADIOGRAPHS, SECONDARY_CAPTURE
 
 CHARACTER_SET: Final = "ISO_IR 192"
@@ -29,6 +27,7 @@ CARRIED: Final = (
     "PatientName",
     "PatientID",
     "IssuerOfPatientID",
+    "IssuerOfPatientIDQualifiersSequence",
     "TypeOfPatientID",
     "PatientBirthDate",
     "PatientSex",
@@ -41,7 +40,9 @@ CARRIED: Final = (
     "StudyTime",
     "StudyID",
     "StudyDescription",
+    "ProcedureCodeSequence",
     "AccessionNumber",
+    "IssuerOfAccessionNumberSequence",
     "ReferringPhysicianName",
     "InstitutionName",
     "InstitutionalDepartmentName",
@@ -89,24 +90,6 @@ _IF_PRESENT: Final = (
     "LossyImageCompressionMethod",
 )
 
-_VALID: Final = {
-    # PS3.5 table 6.2-1 and the enumerated values of PS3.3; what does not match says nothing and is left out.
-    "PatientBirthDate": r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])",
-    "StudyDate": r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])",
-    "StudyTime": r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?",
-    "PatientSex": r"[MFO]",
-    "PatientAge": r"\d{3}[DWMY]",
-    "PatientSize": r"[+-]?\d+(\.\d*)?",
-    "PatientWeight": r"[+-]?\d+(\.\d*)?",
-    "PatientIdentityRemoved": r"YES|NO",
-    "TypeOfPatientID": r"[A-Z0-9_ ]{1,16}",
-    "BodyPartExamined": r"[A-Z0-9_ ]{1,16}",
-    "Laterality": r"[LR]",
-    "TimezoneOffsetFromUTC": r"[+-](0\d|1[0-4])[0-5]\d",
-    "LossyImageCompression": r"0[01]",
-    "LossyImageCompressionRatio": r"\d+(\.\d*)?",
-}
-
 _LOSSY: Final = {
     # PS3.3 C.7.6.1.1.5.1, Lossy Image Compression Method.
     JPEGBaseline8Bit: "ISO_10918_1",
@@ -131,27 +114,28 @@ def carry_over(source: Dataset) -> Dataset:
     header = Dataset()
     header.SpecificCharacterSet = CHARACTER_SET
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
-        uid = UID(str(_get(source, keyword) or "").strip())
+        uid = UID(str(raw_value(source, keyword) or "").strip())
         if not uid.is_valid:
             raise CannotCompose(f"The source has no valid {keyword}; nothing can refer to it.")
         setattr(header, keyword, uid)
     if header.SOPClassUID not in (*RADIOGRAPHS, SECONDARY_CAPTURE):
         raise CannotCompose("The source is not of a SOP class that results can refer to.")
     for keyword in ("Rows", "Columns"):
-        value = _get(source, keyword)
+        value = raw_value(source, keyword)
         if not isinstance(value, int) or value < 1:
             raise CannotCompose(f"The source has no valid {keyword}.")
         setattr(header, keyword, value)
 
-    encodings = convert_encodings(_get(source, "SpecificCharacterSet"))
+    encodings = convert_encodings(raw_value(source, "SpecificCharacterSet"))
     for keyword in (*_EMPTY_IF_MISSING, *_IF_PRESENT):
-        value = _value(source, keyword, encodings)
+        value = valid_value(source, keyword, encodings)
         if value not in (None, "", []):
             setattr(header, keyword, value)
         elif keyword in _EMPTY_IF_MISSING:
             setattr(header, keyword, None)
-    number = _get(source, "SeriesNumber")
+    number = raw_value(source, "SeriesNumber")
     header.SeriesNumber = number if isinstance(number, int) and 0 <= number < 1_000_000 else None
+    carry_order(source, header)
     _carry_geometry(source, header)
     _carry_loss(source, header)
     return header
@@ -170,7 +154,7 @@ def hand_on(header: Dataset, result: Dataset) -> None:
     """Write patient, study, order and institution of `header` into `result`, which lies in its study."""
     for keyword in CARRIED:
         if keyword in header:
-            result[keyword] = header[keyword]
+            result[keyword] = deepcopy(header[keyword])
 
 
 def hand_on_anatomy(header: Dataset, image: Dataset) -> None:
@@ -196,65 +180,8 @@ def local_time(header: Dataset, moment: datetime) -> datetime:
     return moment.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
 
 
-def _get(source: Dataset, keyword: str) -> Any:
-    """Value of an attribute; None if it is missing or its bytes are none of its VR, such as letters in a number."""
-    try:
-        return source.get(keyword)
-    except (ValueError, TypeError, OverflowError, BytesLengthException):
-        return None
-
-
-def _value(source: Dataset, keyword: str, encodings: Sequence[str]) -> Any:
-    tag = tag_for_keyword(keyword)
-    assert tag is not None  # `keyword` is a literal of this module
-    element = source.get_item(tag)
-    if element is None:
-        return None
-    if dictionary_VR(tag) == "DS":
-        value = _texts(_get(source, keyword))
-    elif isinstance(element, RawDataElement):
-        value = _texts(convert_raw_data_element(element, encoding=list(encodings), ds=source).value)
-        if "\ufffd" in str(value):
-            # The bytes are not in the character set that the source names. Latin-1 is what such modalities mean, and
-            # it loses no byte.
-            value = _texts(convert_raw_data_element(element, encoding=["latin-1"], ds=source).value)
-    else:
-        value = _texts(element.value)
-    if isinstance(value, list) and keyword in ("PatientName", "PatientID", "ReferringPhysicianName"):
-        value = "" if not value else value[0]
-    pattern = _VALID.get(keyword)
-    if pattern is None or re.fullmatch(pattern, str(value)):
-        return value
-    # PS3.5 table 6.2-1: a code string has no small letters, so that there is no doubt what they mean.
-    capitals = str(value).upper()
-    return capitals if dictionary_VR(tag) == "CS" and re.fullmatch(pattern, capitals) else None
-
-
-def _texts(value: Any) -> str | list[str]:
-    if isinstance(value, MultiValue | list):
-        return [_text(part) for part in value]
-    return _text(value)
-
-
-def _text(value: Any) -> str:
-    text = "" if value is None else str(value)
-    # Control characters are in no text that is carried over (PS3.5 6.1.3); what is left of a bad escape sequence goes.
-    return "".join(c for c in text if unicodedata.category(c) != "Cc").rstrip(" ")
-
-
-def _numbers(value: Any) -> list[float] | None:
-    """Two positive numbers, such as a spacing, or None."""
-    if not isinstance(value, MultiValue | list) or len(value) != 2:
-        return None
-    try:
-        numbers = [float(part) for part in value]
-    except (TypeError, ValueError):
-        return None
-    return numbers if all(0 < n < 1e6 for n in numbers) else None
-
-
 def _carry_geometry(source: Dataset, header: Dataset) -> None:
-    orientation = _get(source, "PatientOrientation")
+    orientation = raw_value(source, "PatientOrientation")
     if (
         isinstance(orientation, MultiValue | list)
         and len(orientation) == 2
@@ -262,9 +189,9 @@ def _carry_geometry(source: Dataset, header: Dataset) -> None:
     ):
         header.PatientOrientation = [str(part) for part in orientation]
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
-        if numbers := _numbers(_get(source, keyword)):
+        if numbers := positive_pair(raw_value(source, keyword)):
             setattr(header, keyword, [f"{n:.10g}" for n in numbers])
-    calibration = _get(source, "PixelSpacingCalibrationType")
+    calibration = raw_value(source, "PixelSpacingCalibrationType")
     if "PixelSpacing" in header and calibration in ("GEOMETRY", "FIDUCIAL"):
         header.PixelSpacingCalibrationType = calibration
         header.PixelSpacingCalibrationDescription = calibration

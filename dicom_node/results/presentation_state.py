@@ -22,6 +22,7 @@ from pydicom.uid import UID
 
 from dicom_node.results import wording
 from dicom_node.results.equipment import MANUFACTURER, Device, sign
+from dicom_node.results.order import attribute_requests
 from dicom_node.results.origin import hand_on, hand_on_anatomy, stamp, without_names
 from dicom_node.results.regions import RegionKind, Regions
 from dicom_node.wire import NODE_MODEL_NAME
@@ -82,6 +83,7 @@ def presentation_state(
     )
     hand_on(header, result)
     hand_on_anatomy(header, result)
+    attribute_requests(header, result)
     sign(result, header, device)
     stamp(result, moment)
     result.PresentationCreationDate, result.PresentationCreationTime = result.SeriesDate, result.SeriesTime

@@ -11,6 +11,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_node.destination import OverlayLayout
 from dicom_node.results.equipment import MANUFACTURER, Device, reference_to, sign
+from dicom_node.results.order import attribute_requests
 from dicom_node.results.origin import LOSS, hand_on, hand_on_anatomy
 from dicom_node.results.wording import DISCLAIMER
 from dicom_node.wire import NODE_MODEL_NAME
@@ -67,6 +68,7 @@ def secondary_capture(
     )
     hand_on(header, image)
     hand_on_anatomy(header, image)
+    attribute_requests(header, image)
     for keyword in LOSS:
         if keyword in header:
             image[keyword] = header[keyword]

@@ -17,6 +17,7 @@ from pydicom.uid import UID
 from dicom_node import concepts
 from dicom_node.results.equipment import MANUFACTURER, Device, coded, sign
 from dicom_node.results.identity import derive_uid
+from dicom_node.results.order import attribute_requests
 from dicom_node.results.origin import LOSS, hand_on, stamp, without_names
 from dicom_node.results.wording import DISCLAIMER
 from dicom_node.wire import NODE_MODEL_NAME
@@ -83,6 +84,7 @@ def segmentation(
         omit_empty_frames=False,
     )
     hand_on(header, result)
+    attribute_requests(header, result)
     if "BodyPartExamined" in header:  # and no Laterality: the segments say which lung is which
         result.BodyPartExamined = header.BodyPartExamined
     sign(result, header, device)

@@ -38,6 +38,7 @@ from dicom_node.destination import ReportClass
 from dicom_node.results import wording
 from dicom_node.results.equipment import MANUFACTURER, Device, sign
 from dicom_node.results.identity import derive_uid
+from dicom_node.results.order import refer_to_requests
 from dicom_node.results.origin import CHARACTER_SET, hand_on, without_names
 from dicom_node.results.regions import HEAT_LEVEL, RegionKind, Regions
 from dicom_node.wire import COMPUTED_RADIOGRAPHY, NODE_MODEL_NAME, SECONDARY_CAPTURE
@@ -142,6 +143,7 @@ def document(
         specific_character_set=CHARACTER_SET,
     )
     hand_on(header, report)
+    refer_to_requests(header, report)
     sign(report, header, device)
     report.InstanceCreationDate, report.InstanceCreationTime = report.ContentDate, report.ContentTime
     return report

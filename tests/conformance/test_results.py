@@ -23,6 +23,7 @@ from dicom_node.destination import (
 from dicom_node.results.compose import Results, compose, compose_failure, save
 from pipeline.radiograph import from_dicom
 from tests.conformance.validators import MissingValidator, complaints, shown_with, template_complaints
+from tests.orders import ordered
 from tests.phantom import as_bytes, make_cr, make_dx
 from tests.readings import MODEL, READ_AT, make_reading
 
@@ -90,6 +91,7 @@ def _sources() -> Mapping[str, Dataset]:
         "wrong-charset": _named("ISO_IR 192", "MÜLLER^Jörg".encode("latin-1")),
         "sparse": make_cr(size=SIZE, extra=dict.fromkeys(SPARSE)),
         "full": make_dx(size=SIZE, extra=full),
+        "ordered": ordered(SIZE),
         "sex-u": make_cr(size=SIZE, extra={"PatientSex": "U"}),
         "calibrated": make_dx(size=SIZE, extra=calibrated),
         "oblong-pixels": make_cr(size=SIZE, aspect=(2, 1)),
