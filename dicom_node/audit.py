@@ -38,6 +38,7 @@ class Kind(Enum):
     INSTANCES_ACCESSED = ("110103", "DICOM Instances Accessed")
     INSTANCES_TRANSFERRED = ("110104", "DICOM Instances Transferred")
     STUDY_DELETED = ("110105", "DICOM Study Deleted")
+    IMPORT = ("110107", "Import")
     QUERY = ("110112", "Query")
     SECURITY_ALERT = ("110113", "Security Alert")
     USER_AUTHENTICATION = ("110114", "User Authentication")
