@@ -8,12 +8,16 @@ import sqlalchemy as sa
 from dbos._serialization import DefaultSerializer
 from filelock import FileLock
 from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from dicom_node.errors import ConfigurationError, DatabaseDamaged, OutOfResources
 from dicom_node.faultpoints import Point, reach
+from dicom_node.journey.installation import keep_node_id
 from dicom_node.settings import Settings
 
 BUSY_TIMEOUT_MS: Final = 30_000
+NODE_ID: Final = "node-id"
+"""File in data_dir."""
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
 
@@ -78,6 +82,8 @@ def prepare(settings: Settings) -> None:
             command.upgrade(configuration, "head")
             reach(Point.LEDGER_MIGRATED)
             run_dbos_database_migrations(settings.effective_database_url)
+            with Session(engine) as session, session.begin():
+                keep_node_id(session, settings.data_dir / NODE_ID)
             if (file := engine.url.database) and engine.dialect.name == "sqlite":
                 Path(file).chmod(0o600)
     except CommandError as e:

@@ -84,7 +84,7 @@ def compose(
     """Make the result objects of one reading; the same arguments always give the same bytes.
 
     source: the radiograph as received, with or without its pixels. radiograph: its pixels as they were read.
-    journey: id that the UIDs are derived from, together with the model's digest.
+    journey: id that the UIDs are derived from, together with the model's digest and `node`.
     view, evidence: projection, and the attribute that told it. flags: remarks of the gate; those on what the results
     do not carry over as it was join them in the report. node: id of the installation. choice: what to make.
     Raises CannotCompose with the reason if no valid object can be made from `source`.
@@ -99,15 +99,14 @@ def compose(
         if choice.character_set is TextEncoding.SOURCE:
             character_set = character_set_of(source, header, "\n".join(wording.remarks(reading)))
         names = forms_of(choice, character_set)
-        # At another operating point the same networks make other results.
-        identity = reading.model.digest + (reading.commissioning.digest if reading.commissioning else "")
-
         device = Device(model=reading.model, node=node)
+        # At another operating point the same networks make other results.
+        maker = device.maker + (reading.commissioning.digest if reading.commissioning else "")
 
         def made_by(kind: ResultKind) -> Mapping[str, Any]:
             return {
-                "sop_instance_uid": derive_uid(journey, identity, names[kind]),
-                "series_instance_uid": derive_uid(journey, identity, f"{names[kind]} series"),
+                "sop_instance_uid": derive_uid(journey, maker, names[kind]),
+                "series_instance_uid": derive_uid(journey, maker, f"{names[kind]} series"),
                 "moment": moment,
                 "device": device,
             }
@@ -177,15 +176,16 @@ def compose_failure(
         remarks = hold_to_limits(header, source)
         character_set = character_set_of(source, header) if choice.character_set is TextEncoding.SOURCE else [UTF_8]
         form = failure_form_of(choice, character_set, reason)
+        device = Device(model=model, node=node)
         report = failure_report(
             header,
             reason,
-            device=Device(model=model, node=node),
+            device=device,
             report_class=choice.report_class,
             view=view,
             flags=(*flags, *remarks),
-            sop_instance_uid=derive_uid(journey, model.digest, form),
-            series_instance_uid=derive_uid(journey, model.digest, f"{form} series"),
+            sop_instance_uid=derive_uid(journey, device.maker, form),
+            series_instance_uid=derive_uid(journey, device.maker, f"{form} series"),
             moment=local_time(header, failed_at),
         )
     return Results(objects={ResultKind.REPORT: _finished(report, character_set)}, repairs=remarks)

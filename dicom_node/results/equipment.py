@@ -42,6 +42,11 @@ class Device:
         return (self.node or self.model.digest)[:16]
 
     @property
+    def maker(self) -> str:
+        """What the UIDs of its results derive from: one PACS may get results of two nodes with the same networks."""
+        return self.node + self.model.digest
+
+    @property
     def uid(self) -> UID:
         """DeviceUID, the same for all that one installation ever reads."""
         return derive_device_uid(self.node or f"{__version__} {self.model.digest}")

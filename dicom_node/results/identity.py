@@ -16,15 +16,15 @@ def _from_name(*parts: str) -> UID:
     return UID(f"2.25.{uuid.uuid5(_NAMESPACE, chr(0).join(parts)).int}")
 
 
-def derive_uid(journey: str, model_digest: str, kind: str) -> UID:
+def derive_uid(journey: str, maker: str, kind: str) -> UID:
     """Name one thing that a reading brings forth.
 
-    journey: id of the radiograph's journey. model_digest: `ModelIdentity.digest`.
+    journey: id of the radiograph's journey. maker: who reads it, `Device.maker`.
     kind: what is named, such as "overlay" or "overlay series".
     Returns a UID under 2.25, at most 44 characters, always the same for the same arguments.
     Source: PS3.5 B.2 (UID from a UUID); RFC 9562, section 5.5 (UUID version 5).
     """
-    return _from_name("result", journey, model_digest, kind)
+    return _from_name("result", journey, maker, kind)
 
 
 def forms_of(choice: ResultChoice, character_set: Sequence[str]) -> Mapping[ResultKind, str]:

@@ -96,7 +96,7 @@ def structured_report(
         title=concepts.IMAGING_MEASUREMENT_REPORT,
         observation_context=ObservationContext(observer_device_context=observer(device)),
         procedure_reported=concepts.PLAIN_CHEST_RADIOGRAPH,
-        imaging_measurements=list(_groups(header, reading, regions, journey)),
+        imaging_measurements=list(_groups(header, reading, regions, journey, device)),
         referenced_images=[library_entry(header)],
     )
     content[0].ContentSequence.append(_evaluations(overlay, reading, regions, view, evidence, flags))
@@ -180,7 +180,7 @@ def _algorithm(reading: Reading) -> AlgorithmIdentification:
 
 
 def _groups(
-    header: Dataset, reading: Reading, regions: Regions, journey: str
+    header: Dataset, reading: Reading, regions: Regions, journey: str, device: Device
 ) -> Iterator[PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations]:
     """The score and its interpretation stand once, in the first group: viewers show groups that have a region."""
     score = Measurement(
@@ -194,7 +194,7 @@ def _groups(
     def tracking(number: int) -> TrackingIdentifier:
         return TrackingIdentifier(
             identifier=f"{reading.model.name} {regions.kind.value} {number}",
-            uid=derive_uid(journey, reading.model.digest, f"region {number}"),
+            uid=derive_uid(journey, device.maker, f"region {number}"),
         )
 
     if not regions.outlines:

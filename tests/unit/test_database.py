@@ -68,6 +68,30 @@ def test_each_installation_has_an_id_of_its_own_and_keeps_it(tmp_path: Path) -> 
     assert id_in(here) == first != id_in(there)
 
 
+def test_an_installation_whose_database_is_lost_keeps_its_id(settings: Settings) -> None:
+    first = id_in(settings)
+    for file in settings.data_dir.glob("covid-xnet.sqlite*"):
+        file.unlink()
+    assert id_in(settings) == first
+
+
+def test_the_id_of_a_database_that_is_in_use_counts_more_than_that_of_its_folder(settings: Settings) -> None:
+    first = id_in(settings)
+    queue = JourneyQueue(settings)
+    queue.record(CHEST)
+    queue.close()
+    (settings.data_dir / "node-id").write_text("f" * 32)
+    assert id_in(settings) == first
+    assert (settings.data_dir / "node-id").read_text() == f"{first}\n"
+
+
+def test_a_file_that_holds_no_id_is_written_anew(settings: Settings) -> None:
+    settings.data_dir.mkdir()
+    (settings.data_dir / "node-id").write_bytes(b"\xff none")
+    first = id_in(settings)
+    assert (settings.data_dir / "node-id").read_text() == f"{first}\n"
+
+
 def test_a_database_of_the_first_version_is_brought_up_and_keeps_what_it_knows(settings: Settings) -> None:
     execute(settings, OLD.read_text())
 

@@ -59,6 +59,8 @@ def test_two_nodes_with_the_same_networks_are_two_devices_in_every_object() -> N
         assert f"networks {MODEL.digest[:16]}" in result.SoftwareVersions
         told = result.ContributingEquipmentSequence[-1]
         assert told.DeviceSerialNumber == result.DeviceSerialNumber
+        uids = [(r.SOPInstanceUID, r.SeriesInstanceUID) for r in (result, there[kind], by_hand[kind])]
+        assert len(set(uids)) == 3, "one PACS may get both"
     for kind in (ResultKind.REPORT, ResultKind.KEY_OBJECT):  # the observer is the device
         assert here[kind].DeviceUID in [str(e.value) for e in here[kind].iterall() if e.keyword == "UID"]
 
