@@ -16,6 +16,7 @@ from models.serving import Network
 from pipeline.calibrate import calibrated
 from pipeline.classify import classify, verdict_of
 from pipeline.commissioning import Commissioning
+from pipeline.input_statistics import input_statistics
 from pipeline.localise import find_lungs, heatmap
 from pipeline.preprocess import (
     DEFAULT,
@@ -184,6 +185,7 @@ def read(radiograph: Radiograph, networks: Networks) -> Reading:
         probability=networks.probability(score),
         commissioning=networks.commissioning,
         tells_apart=point.tells_apart,
+        statistics=input_statistics(prepared.image, prepared.lungs, radiograph.pixels.shape),
     )
 
 

@@ -1,7 +1,7 @@
 """What the networks say about one radiograph."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -37,6 +37,7 @@ class Reading:
         site if it commissioned the node, else that of the training archives; None if the model has none.
     commissioning: by whom and on what threshold and band were chosen at this site; None: they are those of the model.
     tells_apart: whether the model tells COVID-19 from other pneumonia; None if nobody measured it.
+    statistics: of what went into the networks, from `pipeline.input_statistics`.
     Source: COVID-XNet, sections 2.2 and 2.3; Zhou et al. 2016 for the class activation map.
     """
 
@@ -51,6 +52,7 @@ class Reading:
     probability: float | None = None
     commissioning: Commissioning | None = None
     tells_apart: bool | None = None
+    statistics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def milliseconds(self) -> float:

@@ -129,6 +129,7 @@ def _object(row: "ReceivedObject") -> dict[str, Any]:
             "repairs": reading.repairs,
             "probability": reading.probability,
             "commissioning": reading.commissioning,
+            "statistics": reading.statistics,
         },
         "returns": [
             {

@@ -165,6 +165,8 @@ class ReadingRow(Row):
     model_digest: Mapped[str] = mapped_column(default="")
     milliseconds: Mapped[float | None]
     stages: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    statistics: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """Of what went into the networks, from `pipeline.input_statistics`; empty of readings before there were any."""
     shadow: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     """Whether nothing may be sent of it, for its sender was not switched on when it was read."""
     repairs: Mapped[list[str]] = mapped_column(default=list)

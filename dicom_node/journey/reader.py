@@ -200,6 +200,7 @@ class Reader:
                     model_digest=reading.model.digest,
                     milliseconds=reading.milliseconds,
                     stages=dict(reading.stages),
+                    statistics=dict(reading.statistics),
                     shadow=shadow,
                     repairs=_repairs(made),
                 )

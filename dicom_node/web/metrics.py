@@ -20,6 +20,7 @@ from dicom_node.journey.ledger import (
     returns_by_destination,
 )
 from dicom_node.settings import Settings
+from dicom_node.watch.drift import drifts
 from dicom_node.web.health import free_bytes, oldest_waiting
 
 _LATEST: Final = 200
@@ -61,6 +62,7 @@ class NodeMetrics(Collector):
             yield waiting
             yield from _destinations(session)
             yield _times(session)
+            yield from _drifts(session)
 
 
 def _refused(session: Session) -> Metric:
@@ -102,3 +104,20 @@ def _times(session: Session) -> Metric:
             rank = math.ceil(quantile * len(seconds)) - 1
             family.add_metric([stage, str(quantile)], sorted(seconds)[rank])
     return family
+
+
+def _drifts(session: Session) -> Iterator[Metric]:
+    moved = GaugeMetricFamily(
+        "covid_xnet_drift_psi", "How far it is from the reference.", labels=["calling_ae", "quantity"]
+    )
+    drifted = GaugeMetricFamily("covid_xnet_drifted", "Quantities that drifted.", labels=["calling_ae"])
+    shares = GaugeMetricFamily("covid_xnet_share", "Of the latest radiographs.", labels=["calling_ae", "share"])
+    for found in drifts(session):
+        for shift in found.shifts:
+            moved.add_metric([found.calling_ae, shift.quantity], shift.psi)
+        drifted.add_metric([found.calling_ae], len(found.drifted))
+        for rate in found.rates:
+            k, n = rate.latest
+            if n:
+                shares.add_metric([found.calling_ae, rate.name], k / n)
+    yield from (moved, drifted, shares)

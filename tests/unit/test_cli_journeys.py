@@ -43,7 +43,7 @@ OBJECT_KEYS = [
 ]  # fmt: skip
 READING_KEYS = [
     "read_at", "failure", "score", "verdict", "shadow", "model", "milliseconds", "stages", "repairs", "probability",
-    "commissioning",
+    "commissioning", "statistics",
 ]  # fmt: skip
 RETURN_KEYS = [
     "destination", "kind", "sop_instance_uid", "state", "status", "transfer_syntax_uid", "proof", "reason",
