@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PEERS := chromium default-jre-headless dcmtk dicom3tools gcc grokj2k-tools libc6-dev libpixelmed-java openjph-tools \
 	orthanc strace
 
-.PHONY: help demo test faults soak fuzz handbook lint format lock clean
+.PHONY: help demo test faults soak fuzz handbook bench lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -40,6 +40,10 @@ handbook: $(VENV)/.development  ## make the handbook a site to be looked at in a
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open dist/handbook/index.html; for the search: $(BIN)/python -m http.server -d dist/handbook"
 
+bench: $(VENV)/.development  ## measure this machine, beside Orthanc, DCMTK and a naive build; writes bench-output/
+	@deploy/debian-packages $(PEERS)
+	$(BIN)/covid-xnet bench all --out bench-output
+
 lint: $(VENV)/.development  ## check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,7 +62,7 @@ lock: $(VENV)/.development  ## pin the newest versions of all that we depend on
 	$(BIN)/uv $(COMPILE) --extra demo -c requirements-dev.lock -o requirements.lock
 
 clean:  ## remove what was made: the environment, caches, the demonstration
-	rm -rf $(VENV) demo-output dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo-output bench-output dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -13,6 +13,7 @@ import typer
 from dicom_node import __version__
 from dicom_node.cli import (
     audit,
+    bench,
     commission,
     config,
     conformance,
@@ -85,6 +86,7 @@ for commands in (
     train,
     evaluate,
     demo,
+    bench,
 ):
     commands.register(app)
 

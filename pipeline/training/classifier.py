@@ -129,7 +129,7 @@ def _fit(
         "categorical_crossentropy",
     )
     network.fit(
-        _batches(images, np.column_stack([1 - sure, sure]), class_weights(targets)[targets], course.vary, seed),
+        batches_of(images, np.column_stack([1 - sure, sure]), class_weights(targets)[targets], course.vary, seed),
         steps_per_epoch=steps,
         epochs=course.epochs,
         verbose=0,
@@ -149,9 +149,10 @@ def scores(networks: Sequence[keras.Model], images: Images) -> NDArray[np.float6
     return np.asarray(1 / (1 + np.exp(-odds)), np.float64)
 
 
-def _batches(
+def batches_of(
     images: Images, sure: NDArray[np.float64], weights: NDArray[np.float64], vary: Vary, seed: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]]:
+    """Batches without an end, each image varied anew: float32 (32, side, side, 1), targets and weights of theirs."""
     random = np.random.default_rng(seed)
     while True:
         order = random.permutation(len(images))
