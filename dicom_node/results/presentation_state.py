@@ -35,6 +35,11 @@ SERIES_NUMBER_BASE: Final = 39_000
 SERIES_DESCRIPTION: Final = "COVID-XNet outlines - NOT FOR DIAGNOSIS"
 
 _LAYER: Final = "COVID_XNET"
+_COLOUR: Final = CIELabColor(83, -8, 80)
+_SEAM: Final = CIELabColor(0, 0, 0)
+_BAND: Final = 0.15
+"""Height of the band with the text, of the longer side of the radiograph."""
+
 _OUTLINED: Final = {
     RegionKind.HEAT: "outlined: strongest activation of the network",
     RegionKind.LUNGS: "outlined: the lungs as the node found them",
@@ -58,13 +63,12 @@ def presentation_state(
 
     header: what `origin.carry_over` took from `source`. moment: when it was read, on the clock of the source.
     Returns a presentation state with the greyscale of the source: its modality LUT, its first VOI LUT or window, its
-    polarity. No shutter, no mask, no crop; what the source does not say of the greyscale is taken from its pixels.
+    polarity. No shutter, no mask, no crop: the displayed area is the whole radiograph and a band above it, in which the
+    text stands. What the source does not say of the greyscale is taken from its pixels.
     """
     radiograph = without_names(header)
     radiograph.SamplesPerPixel = 1
-    layer = GraphicLayer(
-        _LAYER, 1, description=f"Outlines. {wording.DISCLAIMER}", display_color=CIELabColor(83, -8, 80)
-    )
+    layer = GraphicLayer(_LAYER, 1, description=f"Outlines. {wording.DISCLAIMER}", display_color=_COLOUR)
     result = GrayscaleSoftcopyPresentationState(
         referenced_images=[radiograph],
         series_instance_uid=series_instance_uid,
@@ -88,6 +92,9 @@ def presentation_state(
     stamp(result, moment)
     result.PresentationCreationDate, result.PresentationCreationTime = result.SeriesDate, result.SeriesTime
     (area,) = result.DisplayedAreaSelectionSequence
+    # PS3.3 C.10.4: rows are counted from 1, and those above the image are none of it. Text there hides no anatomy, and
+    # is read on the background of the viewer, whatever the radiograph is like.
+    area.DisplayedAreaTopLeftHandCorner = [1, 1 - _band(header)]
     area.PresentationPixelAspectRatio = _aspect(header)
     _carry_greyscale(source, result)
     return result
@@ -99,18 +106,63 @@ def _annotation(radiograph: Dataset, layer: GraphicLayer, reading: Reading, regi
         wording.score(reading),
         wording.verdict(reading),
         wording.commissioned(reading),
+        *wording.limits(reading),
         _OUTLINED[regions.kind],
     )
+    band = _band(radiograph) / (radiograph.Rows + _band(radiograph))
+    text = TextObject(
+        "\r\n".join(words),
+        units="DISPLAY",
+        bounding_box=(0.01, 0.05 * band, 0.99, 0.95 * band),
+        anchor_point=(0.01, 0.05 * band),
+        anchor_point_visible=False,
+        text_justification="LEFT",
+    )
+    text.TextStyleSequence = [_text_style()]
+    outlines = [GraphicObject("POLYLINE", outline, "PIXEL") for outline in regions.outlines]
+    for outline in outlines:
+        outline.LineStyleSequence = [_line_style(max(radiograph.Rows, radiograph.Columns))]
     return GraphicAnnotation(
         referenced_images=[radiograph],
         graphic_layer=layer,
-        graphic_objects=[GraphicObject("POLYLINE", outline, "PIXEL") for outline in regions.outlines] or None,
-        text_objects=[
-            TextObject(
-                "\r\n".join(words), units="DISPLAY", bounding_box=(0.01, 0.01, 0.75, 0.16), text_justification="LEFT"
-            )
-        ],
+        graphic_objects=outlines or None,
+        text_objects=[text],
     )
+
+
+def _band(radiograph: Dataset) -> int:
+    """Rows above the radiograph that the text stands in."""
+    return round(_BAND * max(int(radiograph.Rows), int(radiograph.Columns)))
+
+
+def _text_style() -> Dataset:
+    """Light letters with a dark seam, for viewers that show no band. PS3.3 table C.10-5a; offsets in DISPLAY units."""
+    style = _shadow(0.001)
+    style.CSSFontName = "sans-serif"
+    style.TextColorCIELabValue = list(_COLOUR.value)
+    style.HorizontalAlignment, style.VerticalAlignment = "LEFT", "TOP"
+    style.Underlined = style.Italic = "N"
+    style.Bold = "Y"
+    return style
+
+
+def _line_style(longer_side: int) -> Dataset:
+    """A light line with a dark seam. PS3.3 table C.10-5b; offsets and thickness in pixels of the radiograph."""
+    style = _shadow(longer_side / 1000)
+    style.PatternOnColorCIELabValue = list(_COLOUR.value)
+    style.PatternOnOpacity = 1.0
+    style.LineThickness = longer_side / 700
+    style.LineDashingStyle = "SOLID"
+    return style
+
+
+def _shadow(offset: float) -> Dataset:
+    style = Dataset()
+    style.ShadowStyle = "OUTLINED"
+    style.ShadowOffsetX = style.ShadowOffsetY = offset
+    style.ShadowColorCIELabValue = list(_SEAM.value)
+    style.ShadowOpacity = 1.0
+    return style
 
 
 def _aspect(header: Dataset) -> list[str]:

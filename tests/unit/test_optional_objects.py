@@ -166,8 +166,29 @@ def test_a_presentation_state_hides_nothing() -> None:
     state = results_of(make_cr(extra={"ShutterShape": "RECTANGULAR"})).by_kind()["presentation-state"]
     assert not [element.keyword for element in state if "Shutter" in element.keyword or "Mask" in element.keyword]
     area = state.DisplayedAreaSelectionSequence[0]
-    assert list(area.DisplayedAreaTopLeftHandCorner) == [1, 1]
-    assert list(area.DisplayedAreaBottomRightHandCorner) == [SHAPE[1], SHAPE[0]]
+    left, top = area.DisplayedAreaTopLeftHandCorner
+    assert (left, *area.DisplayedAreaBottomRightHandCorner) == (1, SHAPE[1], SHAPE[0])
+    (text,) = state.GraphicAnnotationSequence[0].TextObjectSequence
+    assert text.BoundingBoxAnnotationUnits == "DISPLAY"
+    # The text ends above the first row of the radiograph.
+    lowest = top + text.BoundingBoxBottomRightHandCorner[1] * (SHAPE[0] + 1 - top)
+    assert -SHAPE[0] / 4 < top < lowest < 1
+
+
+def test_text_and_outlines_have_a_dark_seam_where_the_radiograph_is_bright() -> None:
+    (annotation,) = results_of().by_kind()["presentation-state"].GraphicAnnotationSequence
+    (text,) = annotation.TextObjectSequence
+    styles = [text.TextStyleSequence[0], *(line.LineStyleSequence[0] for line in annotation.GraphicObjectSequence)]
+    for style in styles:
+        light = style.get("TextColorCIELabValue") or style.PatternOnColorCIELabValue
+        assert (style.ShadowStyle, style.ShadowOpacity) == ("OUTLINED", 1.0)
+        assert style.ShadowColorCIELabValue[0] == 0  # L* of black
+        assert light[0] > 0.8 * 65535
+    # Each offset is in the units of what it belongs to: a part of the display, pixels of the radiograph.
+    assert text.AnchorPointAnnotationUnits == "DISPLAY"
+    assert text.AnchorPointVisibility == "N"
+    assert 0 < styles[0].ShadowOffsetX < 0.01
+    assert 0.1 < styles[1].ShadowOffsetX < 5
 
 
 @pytest.mark.parametrize(("score", "made"), [(0.9, True), (0.5, False), (0.1, False)])
