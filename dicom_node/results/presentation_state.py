@@ -63,7 +63,7 @@ def presentation_state(
 
     header: what `origin.carry_over` took from `source`. moment: when it was read, on the clock of the source.
     Returns a presentation state with the greyscale of the source: its modality LUT, its first VOI LUT or window, its
-    polarity. No shutter, no mask, no crop: the displayed area is the whole radiograph and a band above it, in which the
+    polarity. No shutter, no mask, no crop: the displayed area is the whole radiograph and a band below it, in which the
     text stands. What the source does not say of the greyscale is taken from its pixels.
     """
     radiograph = without_names(header)
@@ -92,9 +92,9 @@ def presentation_state(
     stamp(result, moment)
     result.PresentationCreationDate, result.PresentationCreationTime = result.SeriesDate, result.SeriesTime
     (area,) = result.DisplayedAreaSelectionSequence
-    # PS3.3 C.10.4: rows are counted from 1, and those above the image are none of it. Text there hides no anatomy, and
-    # is read on the background of the viewer, whatever the radiograph is like.
-    area.DisplayedAreaTopLeftHandCorner = [1, 1 - _band(header)]
+    # PS3.3 C.10.4: the area may reach beyond the image. Text there hides no anatomy, and is read on the background of
+    # the viewer, whatever the radiograph is like. Below, for not all readers know that a corner may be negative.
+    area.DisplayedAreaBottomRightHandCorner = [header.Columns, header.Rows + _band(header)]
     area.PresentationPixelAspectRatio = _aspect(header)
     _carry_greyscale(source, result)
     return result
@@ -110,11 +110,12 @@ def _annotation(radiograph: Dataset, layer: GraphicLayer, reading: Reading, regi
         _OUTLINED[regions.kind],
     )
     band = _band(radiograph) / (radiograph.Rows + _band(radiograph))
+    top = 1 - 0.95 * band
     text = TextObject(
         "\r\n".join(words),
         units="DISPLAY",
-        bounding_box=(0.01, 0.05 * band, 0.99, 0.95 * band),
-        anchor_point=(0.01, 0.05 * band),
+        bounding_box=(0.01, top, 0.99, 1 - 0.05 * band),
+        anchor_point=(0.01, top),
         anchor_point_visible=False,
         text_justification="LEFT",
     )
@@ -131,7 +132,7 @@ def _annotation(radiograph: Dataset, layer: GraphicLayer, reading: Reading, regi
 
 
 def _band(radiograph: Dataset) -> int:
-    """Rows above the radiograph that the text stands in."""
+    """Rows below the radiograph that the text stands in."""
     return round(_BAND * max(int(radiograph.Rows), int(radiograph.Columns)))
 
 

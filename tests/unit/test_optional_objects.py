@@ -166,13 +166,13 @@ def test_a_presentation_state_hides_nothing() -> None:
     state = results_of(make_cr(extra={"ShutterShape": "RECTANGULAR"})).by_kind()["presentation-state"]
     assert not [element.keyword for element in state if "Shutter" in element.keyword or "Mask" in element.keyword]
     area = state.DisplayedAreaSelectionSequence[0]
-    left, top = area.DisplayedAreaTopLeftHandCorner
-    assert (left, *area.DisplayedAreaBottomRightHandCorner) == (1, SHAPE[1], SHAPE[0])
+    assert list(area.DisplayedAreaTopLeftHandCorner) == [1, 1]
+    right, bottom = area.DisplayedAreaBottomRightHandCorner
+    assert right == SHAPE[1]
     (text,) = state.GraphicAnnotationSequence[0].TextObjectSequence
     assert text.BoundingBoxAnnotationUnits == "DISPLAY"
-    # The text ends above the first row of the radiograph.
-    lowest = top + text.BoundingBoxBottomRightHandCorner[1] * (SHAPE[0] + 1 - top)
-    assert -SHAPE[0] / 4 < top < lowest < 1
+    # The text begins below the last row of the radiograph.
+    assert SHAPE[0] < text.BoundingBoxTopLeftHandCorner[1] * bottom < bottom < 1.25 * SHAPE[0]
 
 
 def test_text_and_outlines_have_a_dark_seam_where_the_radiograph_is_bright() -> None:
