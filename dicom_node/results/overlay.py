@@ -50,6 +50,9 @@ _OPAQUE: Final = 0.6
 _FAINT: Final = 0.1
 """Heat that is not shown."""
 
+_LARGE: Final = 1.6
+"""Size of what is read from afar: score, verdict, warning. Of a portrait radiograph, each fits into one line."""
+
 Colour = tuple[int, int, int]
 _BACKGROUND: Final[Colour] = (16, 18, 22)
 _WHITE: Final[Colour] = (240, 240, 240)
@@ -162,8 +165,9 @@ def _above(reading: Reading, caption: Caption) -> list[_Line]:
         remarks.append("no lungs found: no heat map, distrust the score")
     probability = wording.probability(reading)
     return [
-        _Line(text=wording.score(reading), size=1.5, colour=_WHITE),
-        _Line(text=_capitalised(wording.verdict(reading)), size=1.0, colour=_WHITE),
+        _Line(text=wording.score(reading), size=_LARGE, colour=_WHITE),
+        _Line(text=reading.verdict.value.upper(), size=_LARGE, colour=_WHITE),
+        _Line(text=_capitalised(wording.against_threshold(reading)), size=1.0, colour=_WHITE),
         *([_Line(text=_capitalised(probability), size=0.9, colour=_PALE)] if probability else []),
         _Line(text=_capitalised(" · ".join(dict.fromkeys(remarks))), size=0.9, colour=_AMBER),
     ]
@@ -172,7 +176,7 @@ def _above(reading: Reading, caption: Caption) -> list[_Line]:
 def _below(reading: Reading, caption: Caption) -> list[_Line]:
     model = reading.model
     return [
-        _Line(text="INVESTIGATIONAL - NOT FOR DIAGNOSIS", size=1.2, colour=_AMBER),
+        _Line(text="INVESTIGATIONAL - NOT FOR DIAGNOSIS", size=_LARGE, colour=_AMBER),
         _Line(
             text=f"{model.name} {model.version} of {model.trained} · read {caption.moment:%Y-%m-%d %H:%M}",
             size=0.8,

@@ -31,10 +31,14 @@ def score(reading: Reading) -> str:
 
 def verdict(reading: Reading) -> str:
     """Such as "positive: above the operating point 50.0 %"."""
-    words = f"{reading.verdict.value}: {_AGAINST_THRESHOLD[reading.verdict]} the operating point"
+    return f"{reading.verdict.value}: {against_threshold(reading)}"
+
+
+def against_threshold(reading: Reading) -> str:
+    """Such as "above the operating point 50.0 %", with the band if there is one."""
     low, high = reading.band
     band = f" (indeterminate {percent(low)} to {percent(high)})" if high > low else ""
-    return f"{words} {percent(reading.threshold)}{band}"
+    return f"{_AGAINST_THRESHOLD[reading.verdict]} the operating point {percent(reading.threshold)}{band}"
 
 
 def commissioned(reading: Reading) -> str:

@@ -155,13 +155,20 @@ def test_captions_end_before_the_canvas_does(shape: tuple[int, int]) -> None:
     assert (bands[:, -4:] == background).all()
 
 
-def test_letters_are_large_enough_to_read_at_the_height_of_a_screen() -> None:
-    # Shown 1000 pixels high, the smallest line of a portrait radiograph is at least 9 pixels high.
-    for shape in ((224, 224), (2500, 2048), (4000, 4000)):
-        overlay = draw(Radiograph(pixels=np.zeros(shape, np.float32)), make_reading(shape), CAPTION)
-        band = overlay[: next(row for row in range(len(overlay)) if not overlay[row, 0].any())]
-        inked = (band != band[0, 0]).any(axis=(1, 2)).astype(int)
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], inked, [0]])))
-        heights = edges[1::2] - edges[::2]
-        assert len(heights) == 3
-        assert min(heights) * 1000 / overlay.shape[0] >= 9
+def _lines_of_text(band: NDArray[np.uint8]) -> list[int]:
+    """Heights of the lines of a band, in pixels."""
+    inked = (band != band[0, 0]).any(axis=(1, 2)).astype(int)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], inked, [0]])))
+    return [int(height) for height in edges[1::2] - edges[::2]]
+
+
+@pytest.mark.parametrize("shape", [(224, 224), (2500, 2048), (4000, 4000)])
+def test_letters_are_large_enough_to_read_at_the_height_of_a_screen(shape: tuple[int, int]) -> None:
+    # Shown 1000 pixels high, the smallest line of a portrait radiograph is at least 9 pixels high; shown 400 pixels
+    # high, as from afar, score, verdict and warning are at least 7.
+    overlay = draw(Radiograph(pixels=np.zeros(shape, np.float32)), make_reading(shape), CAPTION)
+    image = [row for row in range(len(overlay)) if not overlay[row, 0].any()]
+    above, below = _lines_of_text(overlay[: image[0]]), _lines_of_text(overlay[image[-1] + 1 :])
+    assert len(above) == 4
+    assert min(above) * 1000 / overlay.shape[0] >= 9
+    assert min(above[0], above[1], below[0]) * 400 / overlay.shape[0] >= 7
