@@ -25,6 +25,8 @@ HEALTHY_SECONDS: Final = 10.0
 LONGEST_PAUSE: Final = 30.0
 LONGEST_PAUSE_AFTER_KILL: Final = 1.0
 """Who was killed from outside, or by a radiograph that needs too much, does not die again when it starts."""
+MEND_SECONDS: Final = 600.0
+"""How often it is looked for what the ledger waits for and the queue has forgotten, beside the start."""
 GRACE_SECONDS: Final = 40.0
 """How long children may take to end their work after SIGTERM."""
 
@@ -99,7 +101,7 @@ def supervise(settings: Settings) -> None:
     try:
         for child in children:
             child.watch()
-        _mend(settings)
+        threading.Thread(target=_keep_mended, args=(settings, end), name="mending", daemon=True).start()
         while not end.is_set():
             for child in children:
                 child.watch()
@@ -112,15 +114,16 @@ def supervise(settings: Settings) -> None:
         lock.release()
 
 
-def _mend(settings: Settings) -> None:
+def _keep_mended(settings: Settings, end: threading.Event) -> None:
     queue = JourneyQueue(settings)
-    try:
-        mend(settings, queue)
-    except sa.exc.OperationalError as e:
-        # The processes that need the database say so themselves, and try again.
-        log.warning("not mended", reason=str(e.orig))
-    finally:
-        queue.close()
+    while not end.is_set():
+        try:
+            mend(settings, queue)
+        except sa.exc.SQLAlchemyError as e:
+            # The processes that need the database say so themselves, and try again.
+            log.warning("not mended", reason=str(getattr(e, "orig", e)))
+        end.wait(MEND_SECONDS)
+    queue.close()
 
 
 def _end(children: list[Child]) -> None:

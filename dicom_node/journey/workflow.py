@@ -100,7 +100,7 @@ def register_returns(desk: "ReturnDesk", *, retry_seconds: float, commitment_tim
             for journey, priority, turn in DBOS.run_step(
                 _until_it_works("release"), desk.release, destination, opening
             ):
-                options = return_options(f"{journey}/released/{opening}", destination, turn, priority=priority)
+                options = return_options(f"{journey}/released/{opening}/{turn}", destination, 1, priority=priority)
                 DBOS.enqueue_workflow_with_options(options, journey, destination, 1, priority, turn)
         return back
 

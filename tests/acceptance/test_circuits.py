@@ -80,6 +80,24 @@ def test_a_dead_destination_costs_a_visit_at_a_time_and_gets_all_when_it_is_back
     ward.close()
 
 
+def test_what_a_destination_refuses_when_it_is_just_back_is_offered_again(tmp_path: Path) -> None:
+    with scripted_pacs() as gone:
+        peer = gone.peer
+    ward = Ward(tmp_path, peer, retry_seconds=0.2, return_attempts=100)
+    for _ in range(4):
+        ward.add_reading()
+    for journey in ward.journeys:
+        ward.enqueue(journey, peer)
+    with returner(ward, tmp_path):
+        wait_until(lambda: all(row.attempts for row in ward.rows()))
+        with scripted_pacs(port=peer.port) as back:
+            back.answer = lambda ds: 0xA700 if back.offered.count(str(ds.SOPInstanceUID)) <= 2 else 0x0000
+            wait_until(lambda: ward.states() == [ReturnState.DELIVERED] * 8)
+            assert sorted(back.uids()) == sorted(row.sop_instance_uid for row in ward.rows())
+            assert len(back.offered) == 3 * 8
+    ward.close()
+
+
 def test_a_returner_killed_while_a_circuit_is_open_goes_on_probing(tmp_path: Path) -> None:
     with scripted_pacs() as gone:
         peer = gone.peer
