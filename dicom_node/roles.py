@@ -97,6 +97,10 @@ def main() -> None:
             case Role.RETURN:
                 from dicom_node.journey.work import return_journeys
 
+                if settings.alert_urls:
+                    from dicom_node.alerts.watchman import watch_in_background
+
+                    watch_in_background(settings)
                 return_journeys(settings, name)
             case Role.WEB:
                 from dicom_node.web.server import serve as serve_pages

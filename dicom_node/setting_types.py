@@ -1,11 +1,12 @@
 """How settings are read from a TOML file or a variable, where a plain type is not enough."""
 
 import json
+import re
 import string
 from ipaddress import ip_network
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from dicom_node.access import Role
@@ -68,6 +69,14 @@ def _viewer_url(value: object) -> object:
     return value
 
 
+def _alert_url(value: object) -> object:
+    # It is a secret: the message does not quote it.
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str) or not re.match(r"[a-z0-9]+://\S+$", text, re.IGNORECASE):
+        raise ValueError("an address is written as apprise does, such as json://host/path or mailto://user:pass@host")
+    return value
+
+
 def _as_table(value: object) -> object:
     return value if isinstance(value, dict | Destination) else {"peer": value}
 
@@ -84,6 +93,9 @@ CallerList = Annotated[
 WordList = Annotated[tuple[Annotated[str, BeforeValidator(_word)], ...], NoDecode, BeforeValidator(_as_list)]
 TitleList = Annotated[tuple[Annotated[str, BeforeValidator(parse_ae_title)], ...], NoDecode, BeforeValidator(_as_list)]
 NetworkList = Annotated[tuple[Annotated[str, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_as_list)]
+SecretUrlList = Annotated[
+    tuple[Annotated[SecretStr, BeforeValidator(_alert_url)], ...], NoDecode, BeforeValidator(_as_list)
+]
 RoleList = Annotated[tuple[Role, ...], NoDecode, BeforeValidator(_as_list)]
 WebPath = Annotated[str, BeforeValidator(_web_path)]
 ViewerUrl = Annotated[str, BeforeValidator(_viewer_url)]

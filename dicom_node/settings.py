@@ -23,6 +23,7 @@ from dicom_node.setting_types import (
     KeywordList,
     NetworkList,
     RoleList,
+    SecretUrlList,
     TitleList,
     ViewerUrl,
     WebPath,
@@ -33,6 +34,8 @@ PREFIX: Final = "COVIDXNET_"
 CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
 FILE_SUFFIX: Final = "_FILE"
 """COVIDXNET_DATABASE_URL_FILE names a file with the value of database_url; so does each other key with this ending."""
+SECRET: Final = frozenset({"alert_urls"})
+"""Settings whose values no message quotes."""
 DEFAULT_FILE: Final = Path("covid-xnet.toml")
 
 
@@ -171,6 +174,22 @@ class Settings(BaseSettings):
         default="",
         description='Address of a study in the viewer of the PACS, such as "https://pacs/viewer?study={study}"; '
         "{study}, {object} and {accession} stand for what is looked at. Empty: no link.",
+    )
+    alert_urls: SecretUrlList = Field(
+        default=(),
+        description="Whom the returner tells when something is wrong, by webhook, mail or whatever else apprise knows: "
+        'such as ["json://10.1.2.9/hook", "mailto://user:password@mail.example.org?to=it@example.org"]. Secret.',
+    )
+    alert_minutes: float = Field(
+        default=15.0,
+        gt=0,
+        description="What waits to be read or returned for longer, or a destination that is away for longer, is told.",
+    )
+    alert_failed_percent: float = Field(
+        default=10.0, gt=0, le=100, description="Share of the last readings that failed above which it is told."
+    )
+    alert_reminder_hours: float = Field(
+        default=24.0, gt=0, description="Hours after which a trouble that is not over is told again."
     )
     retention_days: int = Field(
         default=0,
@@ -365,7 +384,7 @@ def _wrong_value(where: str, name: str, key: str, error: ErrorDetails) -> Config
         )
     message = error["msg"].removeprefix("Value error, ")
     expected = field.description if field else ""
-    shown = "" if error["type"] == "missing" else f" = {error['input']!r}"
+    shown = "" if error["type"] == "missing" or key in SECRET else f" = {error['input']!r}"
     return ConfigurationError(f"{where}: {name}{shown}: {message}.", hint=f"Expected: {expected}")
 
 

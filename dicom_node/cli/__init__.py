@@ -12,6 +12,7 @@ import typer
 
 from dicom_node import __version__
 from dicom_node.cli import (
+    alerts,
     audit,
     bench,
     commission,
@@ -80,6 +81,7 @@ for commands in (
     commission,
     feedback,
     drift,
+    alerts,
     config,
     conformance,
     models,

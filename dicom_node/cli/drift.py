@@ -59,6 +59,7 @@ def _as_json(drift: "Drift") -> dict[str, Any]:
     said = asdict(drift)
     for shift, plain in zip(drift.shifts, said["shifts"], strict=True):
         del plain["reference"], plain["latest"]  # hundreds of numbers
+        plain["ks"], plain["p"] = shift.ks()
         plain["drifted"] = shift.drifted
     return said
 
@@ -84,7 +85,8 @@ def _print(found: "list[Drift]") -> None:
         moved = Table("", "PSI", "KS", "p", "", box=box.SIMPLE_HEAD)
         for shift in each.shifts:
             state = "[red]drifted[/]" if shift.drifted else ""
-            moved.add_row(shift.quantity, f"{shift.psi:.2f}", f"{shift.ks:.2f}", f"{shift.p:.2g}", state)
+            ks, p = shift.ks()
+            moved.add_row(shift.quantity, f"{shift.psi:.2f}", f"{ks:.2f}", f"{p:.2g}", state)
         rates = Table("share", "reference", "latest", box=box.SIMPLE_HEAD)
         for rate in each.rates:
             rates.add_row(

@@ -37,15 +37,21 @@ class Shift:
 
     quantity: str
     psi: float
-    ks: float
-    p: float
     reference: tuple[float, ...]
     latest: tuple[float, ...]
+
+    def ks(self) -> tuple[float, float]:
+        """The statistic of Kolmogorov and Smirnov, and its p value."""
+        # Seventy megabytes, which processes that watch take only if something moved.
+        from scipy.stats import ks_2samp
+
+        test = ks_2samp(self.reference, self.latest, method="asymp")
+        return float(test.statistic), float(test.pvalue)
 
     @property
     def drifted(self) -> bool:
         """Whether it moved far, and surely."""
-        return self.psi >= PSI_OF_DRIFT and self.p < P_OF_DRIFT
+        return self.psi >= PSI_OF_DRIFT and self.ks()[1] < P_OF_DRIFT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,21 +147,16 @@ def _drift(session: Session, calling_ae: str) -> Drift:
 
 
 def _shifts(reference: Sequence[_Read], latest: Sequence[_Read]) -> list[Shift]:
-    from scipy.stats import ks_2samp  # only where there is something to compare
-
     found = []
     names = ["score", *latest[-1].row.statistics]
     for name in names:
         before, now = _values(reference, name), _values(latest, name)
         if min(len(before), len(now)) < FEWEST:  # read before there were statistics
             continue
-        test = ks_2samp(before, now, method="asymp")
         found.append(
             Shift(
                 quantity=name,
                 psi=psi(before, now),
-                ks=float(test.statistic),
-                p=float(test.pvalue),
                 reference=tuple(before.tolist()),
                 latest=tuple(now.tolist()),
             )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 
@@ -195,12 +196,13 @@ def test_a_wrong_key_of_the_file_is_named_with_what_would_be_right(tmp_path: Pat
     assert [word for word in says if word not in message] == []
 
 
-def test_the_example_names_every_setting_and_is_the_default_once_uncommented(tmp_path: Path) -> None:
-    lines = [line for line in example_text().splitlines() if line.startswith("# ") and " = " in line]
+def test_the_example_names_every_setting_and_is_the_default_once_uncommented_but_for_a_new_site(tmp_path: Path) -> None:
+    lines = [line.removeprefix("# ") for line in example_text().splitlines() if re.match(r"(# )?[a-z_]+ = ", line)]
     file = tmp_path / "node.toml"
-    file.write_text("\n".join(line.removeprefix("# ") for line in lines))
-    assert load_settings(file).model_copy(update={"workers": 1}) == Settings().model_copy(update={"workers": 1})
-    assert [line[2:].split(" = ")[0] for line in lines] == list(Settings.model_fields)
+    file.write_text("\n".join(lines))
+    new_site = {"workers": 1, "shadow_until_commissioned": True}
+    assert load_settings(file).model_copy(update={"workers": 1}) == Settings().model_copy(update=new_site)
+    assert [line.split(" = ")[0] for line in lines] == list(Settings.model_fields)
 
 
 def test_every_setting_says_what_it_is() -> None:
