@@ -9,10 +9,10 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from dicom_node.inspection.health import free_bytes, oldest_waiting
 from dicom_node.journey.ledger import CircuitState, ReadingRow, circuits, now, utc
 from dicom_node.settings import Settings
 from dicom_node.watch.drift import drifts
-from dicom_node.web.health import free_bytes, oldest_waiting
 
 READINGS_OF_FAILURES: Final = 50
 """Readings that the share of failed ones is of; with fewer, nothing is said."""

@@ -15,6 +15,7 @@ from dicom_node.cli import (
     alerts,
     audit,
     bench,
+    check,
     commission,
     config,
     conformance,
@@ -71,6 +72,7 @@ def options(
 
 for commands in (
     node,
+    check,
     peers,
     journeys,
     verify,

@@ -96,8 +96,8 @@ def health(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", h
 
     Example: covid-xnet health
     """
+    from dicom_node.inspection.health import examine
     from dicom_node.journey.database import open_engine
-    from dicom_node.web.health import examine
 
     settings = settings_of(ctx)
     if not settings.data_dir.is_dir():

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
 
+from dicom_node.inspection.health import free_bytes, oldest_waiting
 from dicom_node.journey.ledger import (
     CircuitState,
     ReadingRow,
@@ -21,7 +22,6 @@ from dicom_node.journey.ledger import (
 )
 from dicom_node.settings import Settings
 from dicom_node.watch.drift import drifts
-from dicom_node.web.health import free_bytes, oldest_waiting
 
 _LATEST: Final = 200
 """Readings that the times are of."""

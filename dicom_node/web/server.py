@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from dicom_node.audit import AuditTrail
 from dicom_node.errors import ConfigurationError
+from dicom_node.inspection.health import examine
 from dicom_node.journey.audit_head import open_trail
 from dicom_node.journey.database import open_engine
 from dicom_node.logs import log
@@ -25,7 +26,6 @@ from dicom_node.web import dashboard
 from dicom_node.web.accounts import FIRST_USER
 from dicom_node.web.armour import Armour
 from dicom_node.web.gatehouse import Gatehouse, told
-from dicom_node.web.health import examine
 from dicom_node.web.metrics import NodeMetrics
 
 _BIND_SECONDS: Final = 8.0

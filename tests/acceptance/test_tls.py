@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 from dicom_node.cli import app
 from dicom_node.demo.orthanc import free_port
 from dicom_node.errors import ConfigurationError, PeerUnreachable
+from dicom_node.inspection.health import examine
 from dicom_node.journey.database import open_engine
 from dicom_node.peers import Peer, Tls
 from dicom_node.returns.returner import Sender
 from dicom_node.returns.sending import send_files
 from dicom_node.settings import Settings
 from dicom_node.tls import client_context, server_context
-from dicom_node.web.health import examine
 from dicom_node.wire import COMPUTED_RADIOGRAPHY
 from tests.listening import Node, associate, wait_until
 from tests.peers.authority import Authority, Certificate

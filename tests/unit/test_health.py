@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from dicom_node.demo.orthanc import free_port
+from dicom_node.inspection.health import Check, examine
 from dicom_node.journey.audit_head import open_trail
 from dicom_node.journey.database import open_engine, prepare
 from dicom_node.journey.ledger import CircuitRow, CircuitState, ReadingRow, ReturnRow, ReturnState, now
 from dicom_node.journey.queue import JourneyQueue, journey_of
 from dicom_node.settings import Settings
-from dicom_node.web.health import Check, examine
 from dicom_node.web.metrics import NodeMetrics
 from dicom_node.web.server import application
 from tests.unit.test_database import CHEST, locked

@@ -3,8 +3,8 @@
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dicom_node.inspection.health import examine
 from dicom_node.web.gatehouse import Gatehouse, Visit
-from dicom_node.web.health import examine
 
 
 def routes(gate: Gatehouse) -> list[Route]:

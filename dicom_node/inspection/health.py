@@ -31,6 +31,11 @@ from dicom_node.peers import Caller, Peer
 from dicom_node.returns.returner import associate
 from dicom_node.settings import Settings
 
+_DATABASE_REMEDY: Final = (
+    "Start the node once if it never ran; else check database_url, free space and permissions, and end what locks it."
+)
+_START_REMEDY: Final = "Start the node with `covid-xnet run`, or its service; its log says why it ended."
+
 _PATIENCE: Final = 5.0
 """Seconds to wait for the database or the listener."""
 
@@ -39,13 +44,15 @@ _PATIENCE: Final = 5.0
 class Check:
     """One thing that was looked at.
 
-    gates: whether the node can take objects in only if this is well.
+    gates: whether the node can take objects in only if this is well. remedy: what to do if it is not; if it is, what
+    may be better.
     """
 
     name: str
     well: bool
     detail: str
     gates: bool = False
+    remedy: str = ""
 
 
 def examine(settings: Settings, engine: sa.Engine) -> list[Check]:
@@ -102,7 +109,13 @@ def _database(engine: sa.Engine) -> Check:
             # Takes the lock that writers need, and changes nothing.
             connection.execute(sa.update(ReceivedObject).where(ReceivedObject.id == -1).values(size=0))
     except sa.exc.SQLAlchemyError as e:
-        return Check(name="database", well=False, detail=f"cannot be written: {getattr(e, 'orig', e)}", gates=True)
+        return Check(
+            name="database",
+            well=False,
+            detail=f"cannot be written: {getattr(e, 'orig', e)}",
+            gates=True,
+            remedy=_DATABASE_REMEDY,
+        )
     return Check(name="database", well=True, detail="can be written", gates=True)
 
 
@@ -111,8 +124,20 @@ def _disk(settings: Settings) -> Check:
     try:
         free = free_bytes(settings) / 1e6
     except OSError as e:
-        return Check(name="disk", well=False, detail=f"data_dir cannot be reached: {e.strerror}", gates=True)
-    return Check(name="disk", well=free >= mark, detail=f"{free:.0f} MB free, {mark:.0f} MB wanted", gates=True)
+        return Check(
+            name="disk",
+            well=False,
+            detail=f"data_dir cannot be reached: {e.strerror}",
+            gates=True,
+            remedy="Make or mount it, for the account of the node.",
+        )
+    return Check(
+        name="disk",
+        well=free >= mark,
+        detail=f"{free:.0f} MB free, {mark:.0f} MB wanted",
+        gates=True,
+        remedy="" if free >= mark else "Free space under data_dir, set retention_days, or run `covid-xnet purge`.",
+    )
 
 
 def _listener(settings: Settings) -> Check:
@@ -129,9 +154,12 @@ def _listener(settings: Settings) -> Check:
         return Check(name="listener", well=True, detail=str(e), gates=True)
     except PeerUnreachable as e:
         # Whoever is kept out by the rules of the site was answered all the same.
-        return Check(name="listener", well="rejected the association" in e.args[0], detail=e.args[0], gates=True)
+        well = "rejected the association" in e.args[0]
+        return Check(name="listener", well=well, detail=e.args[0], gates=True, remedy="" if well else _START_REMEDY)
     answers = "answers C-ECHO" if status == 0 else "accepts associations and does not answer C-ECHO"
-    return Check(name="listener", well=status == 0, detail=answers, gates=True)
+    return Check(
+        name="listener", well=status == 0, detail=answers, gates=True, remedy="" if status == 0 else _START_REMEDY
+    )
 
 
 def _encrypting_listener(settings: Settings, host: str) -> Check:
@@ -147,13 +175,17 @@ def _encrypting_listener(settings: Settings, host: str) -> Check:
             return Check(name="listener", well=True, detail=f"speaks {encrypted.version()}", gates=True)
     except OSError as e:
         why = e.strerror or type(e).__name__
-        return Check(name="listener", well=False, detail=f"does not agree on TLS: {why}", gates=True)
+        return Check(
+            name="listener", well=False, detail=f"does not agree on TLS: {why}", gates=True, remedy=_START_REMEDY
+        )
 
 
 def _process(settings: Settings, kind: str, name: str) -> Check:
     """Who works on journeys holds the lock of its name as long as it lives."""
     alive = [lock.stem for lock in sorted(settings.data_dir.glob(f"{kind}*.lock")) if _is_held(lock)]
-    return Check(name=name, well=bool(alive), detail=", ".join(alive) or "none runs")
+    return Check(
+        name=name, well=bool(alive), detail=", ".join(alive) or "none runs", remedy="" if alive else _START_REMEDY
+    )
 
 
 def _is_held(lock: Path) -> bool:
@@ -170,10 +202,19 @@ def _ledger(engine: sa.Engine) -> list[Check]:
         with Session(engine) as session:
             ages, known = oldest_waiting(session), circuits(session)
     except sa.exc.SQLAlchemyError as e:
-        return [Check(name="queues", well=False, detail=f"cannot be read: {getattr(e, 'orig', e)}")]
+        return [
+            Check(name="queues", well=False, detail=f"cannot be read: {getattr(e, 'orig', e)}", remedy=_DATABASE_REMEDY)
+        ]
     waits = ", ".join(f"{queue} {seconds:.0f} s" for queue, seconds in ages.items())
     away = [name for name, row in known.items() if row.state != CircuitState.CLOSED]
     return [
         Check(name="queues", well=True, detail=f"longest wait: {waits}"),
-        Check(name="destinations", well=not away, detail=", ".join(f"{d} does not answer" for d in away) or "all well"),
+        Check(
+            name="destinations",
+            well=not away,
+            detail=", ".join(f"{d} does not answer" for d in away) or "all well",
+            remedy="Results wait, and go when it is back; `covid-xnet peers test NAME` says what is wrong."
+            if away
+            else "",
+        ),
     ]
