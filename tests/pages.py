@@ -1,12 +1,17 @@
 """The pages as a browser without scripts sees them: on a ledger in a folder, with users who are signed in."""
 
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import sqlalchemy as sa
+from argon2 import PasswordHasher
 from starlette.testclient import TestClient
 
 from dicom_node.access import Role
@@ -14,6 +19,7 @@ from dicom_node.audit import entries
 from dicom_node.journey.audit_head import open_trail
 from dicom_node.journey.database import open_engine, prepare
 from dicom_node.settings import Settings
+from dicom_node.web import accounts
 from dicom_node.web.accounts import Accounts
 from dicom_node.web.gatehouse import COOKIE
 from dicom_node.web.server import application
@@ -53,12 +59,22 @@ class Pages:
 @contextmanager
 def pages(folder: Path, **settings: Any) -> Iterator[Pages]:
     """The application on a folder with an empty ledger."""
+    shutil.copytree(_prepared(), folder / "data")
     made = Settings(**{"data_dir": folder / "data", "minimum_free_megabytes": 1, "port": 1, **settings})
-    prepare(made)
     shown = Pages(made)
-    yield shown
+    # The same algorithm at a price that tests can pay; tests/unit/test_accounts.py pays the full one.
+    with patch.object(accounts, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)):
+        yield shown
     shown.trail.close()
     shown.engine.dispose()
+
+
+@cache
+def _prepared() -> Path:
+    """A data folder with an empty ledger, made once: the migrations take longer than a test."""
+    folder = Path(tempfile.mkdtemp()) / "data"
+    prepare(Settings(data_dir=folder))
+    return folder
 
 
 def csrf_of(browser: TestClient, path: str = "/password") -> str:

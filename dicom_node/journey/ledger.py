@@ -81,7 +81,11 @@ class ReceivedObject(Row):
     """One object as it arrived. Another content under the same SOP Instance UID is another row."""
 
     __tablename__ = "received"
-    __table_args__ = (sa.UniqueConstraint("sop_instance_uid", "digest"),)
+    __table_args__ = (
+        sa.UniqueConstraint("sop_instance_uid", "digest"),
+        sa.Index("ix_received_accepted", "accepted", "journey"),
+        sa.Index("ix_received_calling_ae", "calling_ae", "received_at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     sop_instance_uid: Mapped[str] = mapped_column(sa.String(64), index=True)
@@ -146,6 +150,7 @@ class ReadingRow(Row):
     """What the networks said in one journey, or why they could not say anything."""
 
     __tablename__ = "readings"
+    __table_args__ = (sa.Index("ix_readings_verdict", "verdict", "read_at"),)
 
     journey: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     read_at: Mapped[datetime] = mapped_column(index=True)
@@ -177,7 +182,11 @@ class ReturnRow(Row):
     """One result object on its way to one destination."""
 
     __tablename__ = "returns"
-    __table_args__ = (sa.UniqueConstraint("journey", "destination", "sop_instance_uid"),)
+    __table_args__ = (
+        sa.UniqueConstraint("journey", "destination", "sop_instance_uid"),
+        sa.Index("ix_returns_destination", "destination", "state"),
+        sa.Index("ix_returns_state_changed_at", "state", "changed_at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     journey: Mapped[str] = mapped_column(sa.ForeignKey("readings.journey"), index=True)
@@ -187,7 +196,7 @@ class ReturnRow(Row):
     sop_instance_uid: Mapped[str] = mapped_column(sa.String(64), index=True)
     series_instance_uid: Mapped[str] = mapped_column(sa.String(64), default="", index=True)
     """These two are how the node knows its own when they come back."""
-    state: Mapped[str] = mapped_column(sa.String(16), default=ReturnState.WAITING, index=True)
+    state: Mapped[str] = mapped_column(sa.String(16), default=ReturnState.WAITING)
     status: Mapped[int | None]
     """C-STORE status in the peer's last answer."""
     transfer_syntax_uid: Mapped[str] = mapped_column(sa.String(64), default="")
@@ -209,7 +218,7 @@ class ReturnRow(Row):
     """Failure Reason (0008,1197) of the last report that it is not committed. PS3.3 C.14.1.1."""
     turn: Mapped[int] = mapped_column(default=1)
     """Number of the run of visits that looks after it; a visit of an earlier run ends at once, so that there is one."""
-    changed_at: Mapped[datetime]
+    changed_at: Mapped[datetime] = mapped_column(index=True)
 
     def deliver(self, proof: Proof) -> None:
         """Close it."""

@@ -16,6 +16,7 @@ from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.circuit import circuit_of, next_turn, priority_of
 from dicom_node.journey.database import in_trouble, open_engine
 from dicom_node.journey.ledger import (
+    OPEN_STATES,
     CircuitState,
     CommitmentRow,
     ReadingRow,
@@ -36,6 +37,7 @@ from dicom_node.settings import DuplicatePolicy, Settings
 KNOWN_UID: Final = "other content under a known SOP Instance UID"
 """Why it was not read; where it is read again, the flag of that reading."""
 OWN_RESULT: Final = "own result"
+SET_ASIDE_BY_HAND: Final = "Set aside by an operator."
 
 _TRIES: Final = 8
 """Of a write that others come before: each of them brings one object under the same UID."""
@@ -292,6 +294,23 @@ class JourneyQueue:
                 row.state, row.refusals, row.asked, row.changed_at = ReturnState.WAITING, 0, 0, now()
             for journey, where in {(row.journey, row.destination) for row in rows}:
                 self._set_out(session, journey, where, "again")
+            return len(rows)
+
+    def set_aside(self, *, only: sa.ColumnElement[bool]) -> int:
+        """Offer no more what is not closed; `retry_returns` takes it up again. Returns how many objects.
+
+        only: of which journeys, a condition on `ReceivedObject`. A visit that is under way comes to its end.
+        """
+        with Session(self.engine) as session, session.begin():
+            found = sa.select(ReturnRow).where(ReturnRow.state.in_(OPEN_STATES), ReturnRow.journey.in_(_journeys(only)))
+            for destination in sorted({row.destination for row in session.scalars(found)}):
+                circuit_of(session, destination)
+            rows = session.scalars(found.execution_options(populate_existing=True)).all()
+            for row in rows:
+                row.state, row.reason, row.transaction_uid = ReturnState.SET_ASIDE, SET_ASIDE_BY_HAND, ""
+                row.changed_at = now()
+            for journey, where in {(row.journey, row.destination) for row in rows}:
+                next_turn(session, journey, where)  # so that no visit goes on with it
             return len(rows)
 
     def _set_out(self, session: Session, journey: str, destination: str, why: str) -> None:

@@ -54,7 +54,7 @@ _LARGE: Final = 1.6
 """Size of what is read from afar: score, verdict, warning. Of a portrait radiograph, each fits into one line."""
 
 Colour = tuple[int, int, int]
-_BACKGROUND: Final[Colour] = (16, 18, 22)
+BACKGROUND: Final[Colour] = (16, 18, 22)
 _WHITE: Final[Colour] = (240, 240, 240)
 _PALE: Final[Colour] = (170, 176, 184)
 _AMBER: Final[Colour] = (255, 191, 64)
@@ -120,7 +120,7 @@ def draw(
     grey = _grey(radiograph.pixels, height, width)
     if left:
         middle[:, :width] = grey[..., None]
-        middle[:, width:left] = _BACKGROUND
+        middle[:, width:left] = BACKGROUND
     middle[:, left:] = _painted(grey, reading)
     return canvas
 
@@ -221,7 +221,7 @@ def _band(width: int, unit: float, lines: Sequence[_Line], *, scale: bool = Fals
     bar_top = y + round(0.3 * unit)
     if scale:
         y = bar_top + round(2.2 * unit)
-    band = Image.new("RGB", (width, y + margin // 2), _BACKGROUND)
+    band = Image.new("RGB", (width, y + margin // 2), BACKGROUND)
     pen = ImageDraw.Draw(band)
     for text, line, top in placed:
         pen.text((margin, top), text, line.colour, _font(round(unit * line.size)))

@@ -5,7 +5,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from dicom_node.web.gatehouse import Gatehouse
-from dicom_node.web.pages import overview, sign_in
+from dicom_node.web.pages import models, overview, peers, radiograph, sign_in, worklist
 from dicom_node.web.paper import STATIC
 
 _FILES = frozenset(file.name for file in STATIC.iterdir())
@@ -17,6 +17,10 @@ def routes(gate: Gatehouse) -> list[BaseRoute]:
         Route("/static/{name}", static),
         *sign_in.routes(gate),
         *overview.routes(gate),
+        *worklist.routes(gate),
+        *radiograph.routes(gate),
+        *peers.routes(gate),
+        *models.routes(gate),
     ]
 
 
