@@ -12,10 +12,16 @@ from pydicom.uid import (
     HTJ2K,
     JPEG2000,
     UID,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
     JPEGLSNearLossless,
+    RLELossless,
 )
 
 from dicom_node.wire import TRANSFER_SYNTAXES
@@ -75,7 +81,7 @@ def _coded(build: Callable[..., Dataset], syntax: UID, *, large: bool, **options
         make=make,
         syntax=syntax,
         tolerance=1.01 / (2**bits - 1) if syntax in LOSSY else 0.0,
-        same=None if syntax in LOSSY else 1e-6,
+        same=None if syntax in LOSSY or "size" in options else 1e-6,
         large=large,
     )
 
@@ -89,6 +95,30 @@ def _by_codec() -> Mapping[str, Source]:
         table[f"dx {name}"] = _coded(make_dx, syntax, large=number % 3 != 1)
         table[f"dx-for-processing {name}"] = _coded(make_dx, syntax, large=number % 3 != 2, for_processing=True)
     return table
+
+
+def _by_shape() -> Mapping[str, Source]:
+    """Odd sizes in every compression, and values below zero in those that know a sign."""
+    odd = {
+        f"odd size in {syntax.keyword}": _coded(make_cr, syntax, large=True, size=(321, 279))
+        for syntax in TRANSFER_SYNTAXES
+        if syntax.is_encapsulated
+    }
+    signed = {
+        f"signed in {syntax.keyword}": Source(
+            make=lambda s=syntax: make_cr(  # type: ignore[misc]
+                signed=True,
+                rescale=(1.0, 2048.0),
+                window=_WINDOW,
+                syntax=ExplicitVRLittleEndian if s in ENCODED_BY_OTHERS else s,
+            ),
+            syntax=syntax,
+            same=1e-6,
+            large=True,
+        )
+        for syntax in (RLELossless, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless)
+    }
+    return odd | signed
 
 
 def _lut(entries: NDArray[Any], first: int, bits: int) -> Dataset:
@@ -121,9 +151,31 @@ def _labelled() -> Dataset:
     return make_cr(pixels=pixels, bits=12, window=_WINDOW, extra={"BurnedInAnnotation": "YES"})
 
 
+def _padded_below_zero() -> Dataset:
+    pixels = _grey().astype(np.int16)
+    pixels[:20], pixels[-20:] = -2000, -1990
+    return make_cr(
+        pixels=pixels, bits=12, signed=True, window=_WINDOW, padding=-2000, extra={"PixelPaddingRangeLimit": -1990}
+    )
+
+
 _WI, _WL = ("+Wi", "1"), ("+Wl", "1")
 _ROOT: Final = tuple(int(entry) for entry in np.round(65535 * np.sqrt(np.linspace(0, 1, 4096))))
 _SPACED: Final = {"PixelSpacing": ["0.3", "0.3"], "PixelSpacingCalibrationType": "GEOMETRY"}
+
+_SHUT: Final = {
+    # Both are of the display, and the pixels below them were made by X-rays; the node reads all that was stored.
+    "ShutterShape": "RECTANGULAR",
+    "ShutterLeftVerticalEdge": "20",
+    "ShutterRightVerticalEdge": "260",
+    "ShutterUpperHorizontalEdge": "20",
+    "ShutterLowerHorizontalEdge": "300",
+    "CollimatorShape": "RECTANGULAR",
+    "CollimatorLeftVerticalEdge": "10",
+    "CollimatorRightVerticalEdge": "270",
+    "CollimatorUpperHorizontalEdge": "10",
+    "CollimatorLowerHorizontalEdge": "310",
+}
 
 
 def _by_depth() -> Mapping[str, Source]:
@@ -165,10 +217,12 @@ def _by_greyscale() -> Mapping[str, Source]:
         "calibrated spacing": Source(make=lambda: make_cr(window=_WINDOW, extra=_SPACED), same=1e-6, render=_WI),
         "odd size": Source(make=lambda: make_cr(size=(321, 279), window=_WINDOW), render=_WI),
         "odd size of 8 bits": Source(make=lambda: make_cr(size=(321, 279), bits=8, window=(128.0, 256.0)), render=_WI),
-        "odd size in JPEG 2000": Source(
-            make=lambda: make_cr(size=(321, 279), window=_WINDOW, syntax=UID("1.2.840.10008.1.2.4.90")),
-            syntax=UID("1.2.840.10008.1.2.4.90"),
+        "big-endian of 8 bits and odd size": Source(
+            make=lambda: make_cr(size=(321, 279), bits=8, window=(128.0, 256.0), syntax=ExplicitVRBigEndian),
+            syntax=ExplicitVRBigEndian,
         ),
+        "range of padding below zero": Source(make=_padded_below_zero, render=_WI),
+        "shutter and collimator": Source(make=lambda: make_dx(window=_WINDOW, extra=_SHUT), same=1e-6, render=_WI),
     }
     chosen = {
         "monochrome1",
@@ -186,8 +240,10 @@ def _by_greyscale() -> Mapping[str, Source]:
         for name, row in table.items()
     } | {
         "4 megapixels": Source(make=lambda: make_dx(size=(2140, 1870), bits=14, window=(8192.0, 16384.0)), large=True),
+        "4 megapixels in JPEG": _coded(make_dx, JPEGLosslessSV1, large=True, size=(2139, 1871)),
+        "12 megapixels in JPEG-LS": _coded(make_dx, JPEGLSLossless, large=True, size=(4001, 3001)),
         "40 megapixels": Source(make=lambda: make_dx(size=(7000, 5720), window=_WINDOW), large=True),
     }  # fmt: skip
 
 
-SOURCES: Final[Mapping[str, Source]] = {**_by_codec(), **_by_depth(), **_by_greyscale()}
+SOURCES: Final[Mapping[str, Source]] = {**_by_codec(), **_by_depth(), **_by_shape(), **_by_greyscale()}
