@@ -1,5 +1,9 @@
 """The database in trouble: older, newer, damaged, read-only, locked."""
 
+import os
+import random
+import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -90,6 +94,52 @@ def test_a_file_that_holds_no_id_is_written_anew(settings: Settings) -> None:
     (settings.data_dir / "node-id").write_bytes(b"\xff none")
     first = id_in(settings)
     assert (settings.data_dir / "node-id").read_text() == f"{first}\n"
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new", "old"])
+def test_a_node_that_is_killed_while_it_makes_or_changes_tables_starts_the_next_time(
+    settings: Settings, tmp_path: Path, old: bool
+) -> None:
+    if old:
+        execute(settings, OLD.read_text())
+    counter = tmp_path / "statements"
+    _prepare_and_die(settings.model_copy(update={"data_dir": copy_of(settings, tmp_path / "all")}), counter)
+    statements = int(counter.read_text())
+    for statement in random.Random(5).sample(range(1, statements), 5):
+        each = settings.model_copy(update={"data_dir": copy_of(settings, tmp_path / str(statement))})
+        _prepare_and_die(each, counter, at=statement)
+        prepare(each)
+        check_integrity(each)
+        engine = open_engine(each)
+        with Session(engine) as session:
+            assert counts(session)["received"] == (3 if old else 0)
+        engine.dispose()
+
+
+def copy_of(settings: Settings, folder: Path) -> Path:
+    if settings.data_dir.exists():
+        shutil.copytree(settings.data_dir, folder)
+    return folder
+
+
+def _prepare_and_die(settings: Settings, counter: Path, at: int = 0) -> None:
+    """Prepare the database in a process of its own, which kills itself at the statement of this number."""
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def die(*_: object) -> None:
+            nonlocal count
+            count += 1
+            counter.write_text(str(count))
+            if count == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sa.event.listen(sa.Engine, "after_cursor_execute", die)
+        prepare(settings)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert (os.WTERMSIG(status) == signal.SIGKILL) == bool(at)
 
 
 def test_a_database_of_the_first_version_is_brought_up_and_keeps_what_it_knows(settings: Settings) -> None:
