@@ -46,7 +46,7 @@ def key_object(
             document_title=concepts.OF_INTEREST,
             referenced_objects=[radiograph, *others],
             observer_device_context=observer(device),
-            description=f"{wording.conclusion(reading)} Remarks: {'; '.join(wording.remarks(reading))}.",
+            description=f"{wording.conclusion(reading)} Remarks: {'; '.join(wording.details(reading))}.",
         ),
         series_instance_uid=series_instance_uid,
         series_number=SERIES_NUMBER_BASE + (header.SeriesNumber or 0),

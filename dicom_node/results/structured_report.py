@@ -231,7 +231,7 @@ def _evaluations(
         f"Projection: {view}, told by {evidence}." if evidence else f"Projection: {view}.",
         _REGIONS_IN_WORDS[regions.kind],
         *(f"Remark: {flag}." for flag in flags),
-        *(f"Remark: {remark}." for remark in wording.remarks(reading)),
+        *(f"Remark: {remark}." for remark in wording.details(reading)),
         wording.NOT_ASSESSED,
         wording.DISCLAIMER,
     ]

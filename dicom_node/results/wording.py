@@ -56,7 +56,7 @@ def probability(reading: Reading) -> str:
     if reading.probability is None:
         return ""
     where = "at this site" if reading.commissioning else "on the training archives"
-    return f"calibrated {where} {percent(reading.probability)}, if half of its radiographs showed COVID-19"
+    return f"probability {percent(reading.probability)} if half of all showed COVID-19, calibrated {where}"
 
 
 def limits(reading: Reading) -> tuple[str, ...]:
@@ -67,17 +67,23 @@ def limits(reading: Reading) -> tuple[str, ...]:
     return (f"{shown} tell COVID-19 from other pneumonia",)
 
 
+def details(reading: Reading) -> tuple[str, ...]:
+    """What stands beside the conclusion: it tells the limits itself."""
+    return tuple(detail for detail in (commissioned(reading), probability(reading)) if detail)
+
+
 def remarks(reading: Reading) -> tuple[str, ...]:
     """What has to be known of every result of the networks, here."""
-    return tuple(remark for remark in (commissioned(reading), probability(reading), *limits(reading)) if remark)
+    return (*details(reading), *limits(reading))
 
 
 def conclusion(reading: Reading) -> str:
-    """The result in plain language, for the reader of the report."""
+    """The result in plain language, for a reader who reads nothing else."""
+    limit = "".join(f"The network {'is ' * (reading.tells_apart is None)}{words}. " for words in limits(reading))
     return (
         f"{score(reading)}, {verdict(reading)}. The score tells how much this radiograph resembles those of patients "
         "with COVID-19 that the network was trained on. It is a suspicion score; it reports no disorder, and a low "
-        f"score excludes none. {DISCLAIMER}"
+        f"score excludes none. {limit}{DISCLAIMER}"
     )
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,22 @@ def test_the_report_says_what_it_is_not() -> None:
     assert "not commissioned at this site" in texts
     assert "Not assessed: all but opacities" in texts
     assert not any("840539006" in str(item) for item in _items(report))
+
+
+@pytest.mark.parametrize(
+    ("tells_apart", "sentence"),
+    [
+        (False, "The network cannot tell COVID-19 from other pneumonia."),
+        (None, "The network is not shown to tell COVID-19 from other pneumonia."),
+        (True, None),
+    ],
+)
+def test_the_conclusion_itself_tells_the_limit_of_the_networks(tells_apart: bool | None, sentence: str | None) -> None:
+    report = _results(replace(make_reading(SHAPE), tells_apart=tells_apart)).structured_report
+    (conclusion,) = [text for text in _texts(report).splitlines() if text.startswith("COVID-19 suspicion score")]
+    assert ("from other pneumonia" in conclusion) is (sentence is not None)
+    assert (sentence or "Investigational. Not for diagnosis.") in conclusion
+    assert _texts(report).count("from other pneumonia") == (sentence is not None)
 
 
 def test_view_evidence_and_flags_stand_in_the_report() -> None:
