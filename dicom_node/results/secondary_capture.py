@@ -47,7 +47,8 @@ def secondary_capture(
     Returns a Secondary Capture Image (PS3.3 A.8.1), explicit VR little endian, with all that its modules ask for.
     """
     image = SCImage(
-        pixel_array=overlay,
+        # highdicom would copy the pixels twice; those of the overlay follow below.
+        pixel_array=overlay[:1, :1],
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
@@ -66,6 +67,8 @@ def secondary_capture(
         series_time=moment.time(),
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
+    image.Rows, image.Columns = overlay.shape[:2]
+    image.PixelData = overlay.tobytes() + b"\0" * (overlay.size % 2)
     hand_on(header, image)
     hand_on_anatomy(header, image)
     attribute_requests(header, image)

@@ -124,9 +124,14 @@ def document(
     moment: datetime,
 ) -> Dataset:
     """Make a report with this content on the radiograph of `header`; others: objects that it refers to besides."""
+    root = content[0]
+    # highdicom copies all the content and searches the copy, half of the time of a report; so it gets the root alone.
+    alone = Dataset()
+    alone.update({element.tag: element for element in root if element.keyword != "ContentSequence"})
+    alone.ContentSequence = []
     report = _CLASSES[report_class](
         evidence=[without_names(header), *others],
-        content=content,
+        content=alone,
         series_instance_uid=series_instance_uid,
         series_number=SERIES_NUMBER_BASE + (header.SeriesNumber or 0),
         series_description=SERIES_DESCRIPTION,
@@ -142,6 +147,7 @@ def document(
         series_time=moment.time(),
         specific_character_set=CHARACTER_SET,
     )
+    report.ContentSequence = root.ContentSequence
     hand_on(header, report)
     refer_to_requests(header, report)
     sign(report, header, device)
