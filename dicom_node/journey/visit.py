@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
 from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from sqlalchemy.orm import Session
@@ -36,6 +38,10 @@ REPORT_SECONDS: Final = 2.0
 
 DENIED_SECONDS: Final = 600.0
 """How long a destination is not asked for a proof that it denied."""
+
+
+_DEFERRED: Final = 2**16
+"""Bytes of a value that is not read at once."""
 
 
 PROOFS_ASKED_FOR: Final[Mapping[Commitment, tuple[UID, ...]]] = {
@@ -124,7 +130,7 @@ class Visit:
                 self._note([row], partial(self._refuse, why="Its file cannot be read"))
                 continue
             try:
-                answer = sender.send(dataset)
+                answer = sender.send(dataset, file=self._file(row))
             except PeerUnreachable as e:
                 self._note([row], partial(self._break_off, why=str(e)))
                 raise
@@ -158,16 +164,19 @@ class Visit:
         """Find the strongest proof that the destination offers for each object that it has stored."""
         if ask := [row for row in self._to_be_proved() if self._proof(sender, row) is Proof.COMMITMENT]:
             self._ask(sender, ask)
+        by_status: list[ReturnRow] = []
         for row in self._to_be_proved():
             proof = self._proof(sender, row)
             if proof is Proof.QUERY:
                 self._look_up(sender, row)
-            elif proof is Proof.STATUS and self._commitment is Commitment.REQUIRED:
-                why = f"{self._destination} offers no storage commitment"
-                self._note([row], partial(self._refuse_proof, why=why))
             elif proof is Proof.STATUS:
-                self._note([row], partial(ReturnRow.deliver, proof=Proof.STATUS))
+                by_status.append(row)
             # Else it did not take the request just now; another visit asks again.
+        if self._commitment is Commitment.REQUIRED:
+            why = f"{self._destination} offers no storage commitment"
+            self._note(by_status, partial(self._refuse_proof, why=why))
+        else:
+            self._note(by_status, partial(ReturnRow.deliver, proof=Proof.STATUS))
 
     def _proof(self, sender: Sender, row: ReturnRow) -> Proof:
         """The strongest one that `sender` can ask for."""
@@ -309,12 +318,20 @@ class Visit:
             )
 
     def _load(self, row: ReturnRow, *, pixels: bool = True) -> Dataset | None:
-        path = self._shelf.path(self._journey, row.kind, row.sop_instance_uid)
+        path = self._file(row)
         try:
-            return dcmread(path, stop_before_pixels=not pixels)
+            # Its pixels are read when somebody asks for them: most peers take the file as it lies.
+            dataset = dcmread(path, stop_before_pixels=not pixels, defer_size=_DEFERRED)
+            data = dataset.get_item("PixelData", keep_deferred=True)
+            if isinstance(data, RawDataElement) and data.value_tell + data.length > path.stat().st_size:
+                raise InvalidDicomError("its pixels are cut off")
+            return dataset
         except (OSError, InvalidDicomError) as e:
             log.error("result cannot be read", journey=self._journey, kind=row.kind, error=type(e).__name__)
             return None
+
+    def _file(self, row: ReturnRow) -> Path:
+        return self._shelf.path(self._journey, row.kind, row.sop_instance_uid)
 
 
 def _is_recent(moment: datetime | None, seconds: float) -> bool:

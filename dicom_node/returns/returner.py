@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -21,6 +22,7 @@ from dicom_node.peers import Peer, Tls
 from dicom_node.returns.commitment import REQUEST, request
 from dicom_node.returns.compression import compress
 from dicom_node.returns.query import finds
+from dicom_node.returns.streaming import StreamingProvider
 from dicom_node.tls import client_context
 from dicom_node.wire import (
     IMPLEMENTATION_CLASS_UID,
@@ -112,6 +114,7 @@ def _send_at_once(event: evt.Event) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # A peer that stops reading in the middle of an object must not hold a thread for ever.
     connection.settimeout(event.assoc.network_timeout)
+    event.assoc.dimse = StreamingProvider(event.assoc)
 
 
 class Sender:
@@ -174,10 +177,11 @@ class Sender:
         if release.is_alive():
             self._association.abort(block=False)
 
-    def send(self, dataset: Dataset) -> Answer:
+    def send(self, dataset: Dataset, *, file: Path | None = None) -> Answer:
         """Send one object; raises PeerUnreachable if the peer went away before it answered.
 
-        A Secondary Capture is compressed first, in place, if the peer accepts that.
+        A Secondary Capture is compressed first, in place, if the peer accepts that. file: where `dataset` lies; sent as
+        it is, without a copy in memory, if the peer takes it so.
         """
         contexts = [c for c in self._association.accepted_contexts if c.abstract_syntax == dataset.SOPClassUID]
         accepted = [c.transfer_syntax[0] for c in contexts]
@@ -188,11 +192,13 @@ class Sender:
             and not dataset.file_meta.TransferSyntaxUID.is_compressed
         ):
             compress(dataset, chosen)
+            file = None
         syntax = dataset.file_meta.TransferSyntaxUID
         if syntax not in accepted:  # pynetdicom puts what is not compressed into another form that is not
             syntax = next((other for other in accepted if not other.is_compressed), None)
         try:
-            response = self._association.send_c_store(dataset)
+            as_it_lies = file is not None and dataset.file_meta.TransferSyntaxUID in accepted
+            response = self._association.send_c_store(file if as_it_lies else dataset)
         except ValueError as e:
             if "presentation context" not in str(e):
                 raise
