@@ -23,12 +23,11 @@ from dicom_node.journey.ledger import (
     ReturnRow,
     ReturnState,
     Study,
-    counts,
     latest,
     latest_rejected,
-    returns_by_destination,
 )
 from dicom_node.journey.queue import JourneyQueue, Received, journey_of
+from dicom_node.journey.tallies import counts, returns_by_destination
 from dicom_node.settings import Settings
 from dicom_node.wire import COMPREHENSIVE_3D_SR, COMPUTED_RADIOGRAPHY, SECONDARY_CAPTURE
 

@@ -50,7 +50,8 @@ def from_ledger(
     from sqlalchemy.orm import Session
 
     from dicom_node.journey.database import open_engine, prepare
-    from dicom_node.journey.ledger import counts, scored
+    from dicom_node.journey.ledger import scored
+    from dicom_node.journey.tallies import counts
 
     prepare(settings)
     engine = open_engine(settings)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # commands import what is large when they run: --help answers
 
 def destinations_of(session: "Session", settings: Settings) -> list[dict[str, Any]]:
     """Each destination that is configured or has ever got results, for `status --json`."""
-    from dicom_node.journey.ledger import CircuitState, ReturnState, circuits, returns_by_destination, utc
+    from dicom_node.journey.ledger import CircuitState, ReturnState, circuits, utc
+    from dicom_node.journey.tallies import returns_by_destination
 
     def when(moment: "datetime | None") -> str | None:
         return None if moment is None else utc(moment).isoformat()

@@ -43,8 +43,9 @@ def status(
     from dicom_node.cli.senders import as_json as sender_as_json
     from dicom_node.cli.senders import words_of
     from dicom_node.journey.database import open_engine, prepare
-    from dicom_node.journey.ledger import counts, latest, latest_rejected
+    from dicom_node.journey.ledger import latest, latest_rejected
     from dicom_node.journey.senders import senders
+    from dicom_node.journey.tallies import counts
 
     settings = settings_of(ctx)
     prepare(settings)

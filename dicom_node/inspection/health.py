@@ -27,6 +27,7 @@ from dicom_node.journey.ledger import (
     now,
     utc,
 )
+from dicom_node.journey.tallies import counts
 from dicom_node.peers import Caller, Peer
 from dicom_node.returns.returner import associate
 from dicom_node.settings import Settings
@@ -76,11 +77,13 @@ def free_bytes(settings: Settings) -> int:
 def oldest_waiting(session: Session) -> dict[str, float]:
     """Seconds since the oldest waiting radiograph came, and since the oldest waiting result was made; 0: none waits."""
     read = sa.select(ReadingRow.journey)
-    received = session.scalar(
-        sa.select(sa.func.min(ReceivedObject.received_at)).where(
-            ReceivedObject.journey.is_not(None), ReceivedObject.journey.not_in(read)
+    received = None
+    if counts(session)["waiting to be read"]:  # else all of a large ledger would be looked through for nothing
+        received = session.scalar(
+            sa.select(sa.func.min(ReceivedObject.received_at)).where(
+                ReceivedObject.journey.is_not(None), ReceivedObject.journey.not_in(read)
+            )
         )
-    )
     made = session.scalar(
         sa.select(sa.func.min(ReadingRow.read_at))
         .join(ReturnRow, ReturnRow.journey == ReadingRow.journey)

@@ -290,28 +290,6 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def counts(session: Session) -> dict[str, int]:
-    """How many objects stand where, by the words that `covid-xnet status` prints."""
-
-    def count(*where: sa.ColumnElement[bool], of: type[Row] = ReceivedObject) -> int:
-        return session.scalar(sa.select(sa.func.count()).select_from(of).where(*where)) or 0
-
-    read = sa.select(ReadingRow.journey)
-    return {
-        "received": count(),
-        "not read": count(ReceivedObject.accepted.is_(False)),
-        "rejected": count(of=RejectedObject),
-        "waiting to be read": count(ReceivedObject.accepted.is_(True), ReceivedObject.journey.not_in(read)),
-        "read": count(ReadingRow.failure == "", of=ReadingRow),
-        "failed": count(ReadingRow.failure != "", of=ReadingRow),
-        "in shadow": count(ReadingRow.shadow.is_(True), of=ReadingRow),
-        "waiting to be returned": count(ReturnRow.state == ReturnState.WAITING, of=ReturnRow),
-        "stored": count(ReturnRow.state == ReturnState.STORED, of=ReturnRow),
-        "returned": count(ReturnRow.state == ReturnState.DELIVERED, of=ReturnRow),
-        "set aside": count(ReturnRow.state == ReturnState.SET_ASIDE, of=ReturnRow),
-    }
-
-
 def latest(session: Session, limit: int | None, *, study: str | None = None) -> list[ReceivedObject]:
     """The objects that came last, newest first, with their readings and returns; all if `limit` is None.
 
@@ -367,17 +345,6 @@ def latest_rejected(session: Session, limit: int | None) -> list[RejectedObject]
 def circuits(session: Session) -> dict[str, CircuitRow]:
     """What is known of each destination that was ever visited."""
     return {row.destination: row for row in session.scalars(sa.select(CircuitRow).order_by(CircuitRow.destination))}
-
-
-def returns_by_destination(session: Session) -> dict[str, dict[str, int]]:
-    """Destination -> `ReturnState` -> how many results."""
-    found: dict[str, dict[str, int]] = {}
-    query = sa.select(ReturnRow.destination, ReturnRow.state, sa.func.count()).group_by(
-        ReturnRow.destination, ReturnRow.state
-    )
-    for destination, state, number in session.execute(query.order_by(ReturnRow.destination)):
-        found.setdefault(destination, {})[state] = number
-    return found
 
 
 def utc(moment: datetime) -> datetime:

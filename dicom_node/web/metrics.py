@@ -11,15 +11,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
 
 from dicom_node.inspection.health import free_bytes, oldest_waiting
-from dicom_node.journey.ledger import (
-    CircuitState,
-    ReadingRow,
-    RejectedObject,
-    ReturnState,
-    circuits,
-    counts,
-    returns_by_destination,
-)
+from dicom_node.journey.ledger import CircuitState, ReadingRow, RejectedObject, ReturnState, circuits
+from dicom_node.journey.tallies import counts, returns_by_destination
 from dicom_node.settings import Settings
 from dicom_node.watch.drift import drifts
 

@@ -27,8 +27,10 @@ from dicom_node.journey.live import live_runs
 from dicom_node.journey.mending import awaited, executors_of, forgotten, mend
 from dicom_node.journey.queue import JourneyQueue, Received, Recorded, journey_of
 from dicom_node.journey.runs import JOURNEY_VERSION
+from dicom_node.journey.tallies import counts
 from dicom_node.returns.commitment import Report
 from dicom_node.settings import Settings
+from tests.unit.test_tallies import counted
 
 PACS = "PACS@127.0.0.1:104"
 UIDS = st.sampled_from(["1.2.1", "1.2.2", "1.2.3"])
@@ -212,6 +214,12 @@ class Journey(RuleBasedStateMachine):
         wanted = {(uid, c): times for uid, contents in self.acknowledged.items() for c, times in contents.items()}
         assert found == wanted
         assert sorted(read) == sorted(journey_of(uid) for uid, contents in self.acknowledged.items() if contents)
+
+    @invariant()
+    def the_tallies_are_what_a_count_finds(self) -> None:
+        if hasattr(self, "queue"):
+            with Session(self.queue.engine) as session:
+                assert counts(session) == counted(session)
 
     @invariant()
     def what_is_closed_stays_closed(self) -> None:

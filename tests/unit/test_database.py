@@ -18,8 +18,9 @@ from dicom_node.cli import app
 from dicom_node.errors import ConfigurationError, DatabaseDamaged, NodeError, OutOfResources
 from dicom_node.journey import database
 from dicom_node.journey.database import check_integrity, open_engine, prepare
-from dicom_node.journey.ledger import ReceivedObject, counts, node_id
+from dicom_node.journey.ledger import ReceivedObject, node_id
 from dicom_node.journey.queue import JourneyQueue, Received, Recorded
+from dicom_node.journey.tallies import counts
 from dicom_node.settings import Settings
 
 OLD = Path(__file__).parents[1] / "fixtures" / "ledger-0001.sql"

@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session
 
 from dicom_node.cli import app
 from dicom_node.cli.config import example_text
-from dicom_node.journey.ledger import ReturnState, Row, counts
+from dicom_node.journey.ledger import ReturnState, Row
 from dicom_node.journey.queue import KNOWN_UID
+from dicom_node.journey.tallies import counts
 from dicom_node.reception.intake import Flag, Reason
 from dicom_node.settings import PREFIX, Settings
 from dicom_node.supervisor import GRACE_SECONDS

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from dicom_node.errors import AlreadyRead, OutOfResources
 from dicom_node.journey.database import prepare
-from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, ReturnState, counts, now
+from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, ReturnState, now
 from dicom_node.journey.queue import KNOWN_UID, OWN_RESULT, JourneyQueue, Received, Recorded, journey_of
+from dicom_node.journey.tallies import counts
 from dicom_node.reception.intake import Reason
 from dicom_node.settings import DuplicatePolicy, Settings
 

@@ -15,12 +15,13 @@ from dicom_node.demo.radiographs import real_radiographs
 from dicom_node.destination import Destination
 from dicom_node.journey.bounds import Bounds
 from dicom_node.journey.database import prepare
-from dicom_node.journey.ledger import ReceivedObject, ReturnRow, counts, now
+from dicom_node.journey.ledger import ReceivedObject, ReturnRow, now
 from dicom_node.journey.mending import awaited
 from dicom_node.journey.outcome import Outcome
 from dicom_node.journey.queue import JourneyQueue, Received, journey_of
 from dicom_node.journey.reader import Reader
 from dicom_node.journey.retention import Retention
+from dicom_node.journey.tallies import counts
 from dicom_node.peers import Peer
 from dicom_node.reception.intake import Accepted, Flag, judge
 from dicom_node.settings import Settings

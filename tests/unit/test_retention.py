@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 from dicom_node.cli import app
 from dicom_node.errors import OutOfResources
 from dicom_node.journey.database import prepare
-from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, ReturnState, counts, now
+from dicom_node.journey.ledger import ReadingRow, ReceivedObject, ReturnRow, ReturnState, now
 from dicom_node.journey.queue import JourneyQueue, Recorded, journey_of
 from dicom_node.journey.retention import PURGE_LOCK, Retention, age
+from dicom_node.journey.tallies import counts
 from dicom_node.results.shelf import ResultShelf
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool

@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 from dicom_node import audit
 from dicom_node.cli import app
 from dicom_node.journey.bounds import Bounds
-from dicom_node.journey.ledger import ReturnRow, counts, now
+from dicom_node.journey.ledger import ReturnRow, now
 from dicom_node.journey.outcome import Outcome
 from dicom_node.journey.reader import Reader
 from dicom_node.journey.retention import Retention
 from dicom_node.journey.senders import SenderRow, senders, switch
+from dicom_node.journey.tallies import counts
 from dicom_node.journey.verify import Kind, differences
 from pipeline.flow import load_networks
 from tests.phantom import make_cr
