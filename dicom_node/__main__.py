@@ -2,4 +2,5 @@
 
 from dicom_node.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

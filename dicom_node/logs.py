@@ -5,7 +5,6 @@ import sys
 import warnings
 from typing import Final
 
-import pydicom.config
 import structlog
 
 from dicom_node.settings import LogFormat
@@ -24,6 +23,8 @@ class _WithoutQuotes(logging.Filter):
 
 def set_up(log_format: LogFormat) -> None:
     """Send our events, and the errors of the libraries, through one formatter."""
+    import pydicom.config  # only here: commands that say nothing start sooner without it
+
     # pydicom would quote each value that does not fit its VR, in warnings and in its log: maybe a patient's identity.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     logging.getLogger("pydicom").setLevel(logging.ERROR)

@@ -33,6 +33,9 @@ _NOT_FOR_THE_LISTENER: Final = (
     "tqdm",
 )
 
+_NOT_FOR_A_WORKER: Final = ("openvino.tools.ovc", "openvino_telemetry")
+"""Converts networks, and counts who does; a worker runs those that were converted."""
+
 
 class Role(StrEnum):
     """What a process of the node does."""
@@ -73,6 +76,9 @@ def main() -> None:
         names = ModuleType("pydicom._private_dict")
         names.__dict__["private_dictionaries"] = {}
         sys.modules[names.__name__] = names
+
+    if role is Role.WORK:
+        sys.modules.update(dict.fromkeys(_NOT_FOR_A_WORKER))  # type: ignore[arg-type]
 
     from dicom_node import logs
     from dicom_node.errors import ConfigurationError, NodeError

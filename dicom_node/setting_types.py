@@ -28,7 +28,13 @@ def _as_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+STAT_ATTRIBUTES: Final = ("RequestedProcedurePriority", "StudyPriorityID")
+"""Where modalities say that something is urgent."""
+
+
 def _keyword(value: object) -> str:
+    if value in STAT_ATTRIBUTES:
+        return str(value)
     from pydicom.datadict import tag_for_keyword  # what is large is imported when it is needed
 
     if not isinstance(value, str) or tag_for_keyword(value) is None:

@@ -18,6 +18,7 @@ from dicom_node.destination import Commitment, Compression, Destination
 from dicom_node.errors import ConfigurationError
 from dicom_node.peers import Peer, Tls, parse_ae_title
 from dicom_node.setting_types import (
+    STAT_ATTRIBUTES,
     CallerList,
     DestinationList,
     KeywordList,
@@ -105,7 +106,7 @@ class Settings(BaseSettings):
         default=True, description="Whether a C-STORE request with priority HIGH makes a radiograph STAT."
     )
     stat_attributes: KeywordList = Field(
-        default=("RequestedProcedurePriority", "StudyPriorityID"),
+        default=STAT_ATTRIBUTES,
         description="DICOM keywords of attributes in which one of stat_words makes a radiograph STAT.",
     )
     stat_words: WordList = Field(

@@ -4,7 +4,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
 _CLOSEST: Final = 1e-6
@@ -38,6 +37,8 @@ def temperature(targets: Targets, scores: Scores) -> float:
 
     Source: Guo et al., "On calibration of modern neural networks", 2017.
     """
+    from scipy.optimize import minimize_scalar  # only here: a worker, which never does this, saves 25 MB
+
     signed, weights = np.where(targets == 1, -1, 1) * logits_of(scores), balance(targets)
 
     def loss(log_slope: float) -> float:

@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize
 from scipy.special import expit, log_expit, ndtr
 
 from pipeline.calibrate import Scores, Targets, logits_of
@@ -79,6 +78,8 @@ def recalibrate(
     Of the COVID-19 radiographs that the threshold misses, half lie above the lower end of the band; 85 % of the others
     lie below its upper end.
     """
+    from scipy.optimize import brentq  # only here: a worker, which never does this, saves 25 MB
+
     site = _Site(logits_of(unlabelled), logits_of(labelled), targets, home)
     draws, weights = site.posterior(np.random.default_rng(seed))
     (other, other_deviation), (ill, ill_deviation) = _classes(draws)
@@ -130,6 +131,8 @@ class _Site:
         """Draws, (5, K), and their weights, (K,), which sum to 1: importance sampling around the most probable."""
         begin = self._mean.copy()
         begin[0] = (self._ill.mean() + self._other.mean()) / 2
+        from scipy.optimize import minimize
+
         best = minimize(lambda p: -float(self._log_density(p[:, None])[0]), begin, method="BFGS")
         # A little wider than the posterior is at its top, so that no draw outweighs all others.
         spread = np.linalg.cholesky(1.5 * best.hess_inv + 1e-9 * np.eye(len(begin)))

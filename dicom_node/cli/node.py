@@ -46,10 +46,10 @@ def listen(ctx: typer.Context) -> None:
 
     Example: covid-xnet -c /etc/covid-xnet.toml listen
     """
-    from dicom_node.journey.database import prepare
+    from dicom_node.journey.prepared import ensure_prepared
     from dicom_node.roles import Role, become
 
-    prepare(settings_of(ctx))
+    ensure_prepared(settings_of(ctx))
     become(Role.LISTEN, "listener")
 
 
@@ -58,10 +58,10 @@ def work(ctx: typer.Context, name: NameOption = "worker-1") -> None:
 
     Example: covid-xnet work --name worker-2
     """
-    from dicom_node.journey.database import prepare
+    from dicom_node.journey.prepared import ensure_prepared
     from dicom_node.roles import Role, become
 
-    prepare(settings_of(ctx))
+    ensure_prepared(settings_of(ctx))
     become(Role.WORK, name)
 
 
@@ -70,10 +70,10 @@ def return_results(ctx: typer.Context, name: NameOption = "returner") -> None:
 
     Example: covid-xnet return
     """
-    from dicom_node.journey.database import prepare
+    from dicom_node.journey.prepared import ensure_prepared
     from dicom_node.roles import Role, become
 
-    prepare(settings_of(ctx))
+    ensure_prepared(settings_of(ctx))
     become(Role.RETURN, name)
 
 
@@ -82,10 +82,10 @@ def web(ctx: typer.Context) -> None:
 
     Example: COVIDXNET_WEB_PORT=8080 covid-xnet web
     """
-    from dicom_node.journey.database import prepare
+    from dicom_node.journey.prepared import ensure_prepared
     from dicom_node.roles import Role, become
 
-    prepare(settings_of(ctx))
+    ensure_prepared(settings_of(ctx))
     become(Role.WEB, "web")
 
 

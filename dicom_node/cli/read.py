@@ -1,10 +1,14 @@
 """`covid-xnet read`: read files offline, through the same gate and the same pipeline as the node."""
 
 import json
+import multiprocessing
+import os
 import sys
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +30,8 @@ if TYPE_CHECKING:  # commands import what is large when they run: --help answers
     from pipeline.reading import Reading
 
 _PLAIN_BEGINNINGS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_WORTH_A_PROCESS: Final = 25
+"""Files that take as long as another process takes to start."""
 _IMAGE_SUFFIXES: Final = (".dcm", ".png", ".jpg", ".jpeg")
 
 
@@ -112,8 +118,9 @@ def read(
     with Progress(
         console=console, disable=not console.is_terminal or len(files) < 2, redirect_stdout=False, transient=True
     ) as progress:
-        for number, file in enumerate(progress.track(files, description="Reading"), start=1):
-            line, damaged = line_of(file, settings, networks, out and out / f"{number:04}-{file.stem}")
+        stems = [out and out / f"{number:04}-{file.stem}" for number, file in enumerate(files, start=1)]
+        all_of_them = _read_all(files, stems, settings, networks)
+        for line, damaged in progress.track(all_of_them, total=len(files), description="Reading"):
             lines.append(line)
             unread += damaged
             if json_lines:
@@ -123,6 +130,44 @@ def read(
         _print_table(lines)
     if unread:
         raise NodeError(f"{unread} of {len(files)} files could not be read.", hint="Their lines say why.")
+
+
+def _read_all(
+    files: list[Path], stems: list[Path | None], settings: Settings, networks: "Networks"
+) -> Iterator[tuple[Line, bool]]:
+    """What `line_of` says of each, in their order; of many, on all cores. Raises NodeError if one ends its process."""
+    processes = min(len(os.sched_getaffinity(0)), len(files) // _WORTH_A_PROCESS)
+    if processes < 2:
+        for file, stem in zip(files, stems, strict=True):
+            yield line_of(file, settings, networks, stem)
+        return
+    # OpenVINO does not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(settings,)) as pool:
+        try:
+            yield from pool.map(_line_here, files, stems)
+        except BrokenProcessPool as e:
+            hint = "Read fewer at a time to find out which: that one is damaged, or needs too much memory."
+            raise NodeError("A file ended the process that read it.", hint=hint) from e
+
+
+_here: "tuple[Settings, Networks] | None" = None
+"""Of a process of the pool, set when it starts."""
+
+
+def _begin(settings: Settings) -> None:
+    import cv2
+
+    from dicom_node.journey.site import networks_here
+
+    global _here
+    cv2.setNumThreads(1)  # a process is one core
+    _here = settings, networks_here(settings)[0]
+
+
+def _line_here(file: Path, stem: Path | None) -> tuple[Line, bool]:
+    assert _here is not None
+    return line_of(file, *_here, stem)
 
 
 def line_of(file: Path, settings: Settings, networks: "Networks", stem: Path | None) -> tuple[Line, bool]:

@@ -9,7 +9,7 @@ from pydicom import dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_node.inspection.health import Check
-from dicom_node.journey.database import MIGRATIONS
+from dicom_node.journey.prepared import MIGRATIONS
 from dicom_node.settings import Settings
 from dicom_node.wire import TRANSFER_SYNTAXES
 

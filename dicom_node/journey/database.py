@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 from dicom_node.errors import ConfigurationError, DatabaseDamaged, OutOfResources
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.installation import keep_node_id
+from dicom_node.journey.prepared import MIGRATIONS, mark
 from dicom_node.settings import Settings
 
 BUSY_TIMEOUT_MS: Final = 30_000
 NODE_ID: Final = "node-id"
 """File in data_dir."""
-MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
 
 def _unpickle(_serializer: object, _text: str) -> object:
@@ -86,6 +86,8 @@ def prepare(settings: Settings) -> None:
                 keep_node_id(session, settings.data_dir / NODE_ID)
             if (file := engine.url.database) and engine.dialect.name == "sqlite":
                 Path(file).chmod(0o600)
+                with engine.begin() as connection:
+                    connection.execute(sa.text(f"PRAGMA user_version = {mark()}"))
     except CommandError as e:
         raise ConfigurationError(
             f"The database was made by a newer version of covid-xnet ({e}).",

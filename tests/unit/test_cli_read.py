@@ -230,3 +230,22 @@ def test_networks_of_ones_own_are_used_and_wrong_ones_end_in_one_line(
     done = run(tmp_path / "chest.png")
     assert isinstance(done.exception, NodeError)
     assert "covid_xnet.bin is not the file of the manifest" in str(done.exception)
+
+
+def test_many_files_are_read_on_all_cores_and_told_of_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        make_cr(seed=number).save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+    (tmp_path / "2.dcm").write_bytes(b"\0" * 128 + b"DICM, and no more")
+    alone = lines_of(run("--json", tmp_path))
+    monkeypatch.setattr("dicom_node.cli.read._WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    together = run("--json", "--out", tmp_path / "out", tmp_path)
+    assert together.exit_code == 1
+    for one, other in zip(alone, lines_of(together), strict=True):
+        one.pop("milliseconds"), other.pop("milliseconds")
+        assert one == other
+    assert sorted(path.name for path in (tmp_path / "out").glob("*-report.dcm")) == [
+        "0001-0-report.dcm", "0002-1-report.dcm", "0004-3-report.dcm",
+    ]  # fmt: skip

@@ -8,8 +8,9 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.orm import Session
 
-from dicom_node.journey.database import MIGRATIONS, open_engine, prepare
+from dicom_node.journey.database import open_engine, prepare
 from dicom_node.journey.ledger import ReadingRow, ReceivedObject, RejectedObject, ReturnRow, ReturnState, Study, now
+from dicom_node.journey.prepared import MIGRATIONS
 from dicom_node.journey.tallies import counts, returns_by_destination
 from dicom_node.settings import Settings
 
