@@ -52,7 +52,7 @@ def _by_destination(tallies: dict[str, int]) -> dict[str, dict[str, int]]:
 
 
 def _tallies(session: Session) -> dict[str, int]:
-    """What the triggers write down, by their names, migration 0015."""
+    """What the triggers write down, by their names, migration 0016."""
     if session.get_bind().dialect.name == "sqlite":
         return {row.name: row.number for row in session.execute(sa.select(_TALLIES))}
     found: dict[str, int] = {}

@@ -21,9 +21,9 @@ from dicom_node.journey.ledger import (
     ReturnState,
     circuits,
     now,
-    returns_by_destination,
     utc,
 )
+from dicom_node.journey.tallies import returns_by_destination
 from dicom_node.settings import Settings
 
 _LATEST: Final = 1000

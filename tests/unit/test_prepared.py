@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.errors import DatabaseDamaged
 from dicom_node.journey import database
 from dicom_node.journey.prepared import ensure_prepared, mark
 from dicom_node.settings import Settings
@@ -52,5 +53,5 @@ def test_a_database_of_another_version_is_prepared_again(
 def test_what_is_no_database_goes_the_long_way_and_says_so(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     file_of(settings).write_bytes(b"no database" * 100)
-    with pytest.raises(database.DatabaseDamaged):
+    with pytest.raises(DatabaseDamaged):
         ensure_prepared(settings)

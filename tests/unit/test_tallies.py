@@ -113,7 +113,7 @@ def test_an_upgrade_counts_what_was_there_before(tmp_path: Path) -> None:
     configuration.set_main_option("script_location", str(MIGRATIONS))
     configuration.attributes["engine"] = engine
     command.upgrade(configuration, "head")
-    command.downgrade(configuration, "0014")
+    command.downgrade(configuration, "0015")
     with Session(engine) as session, session.begin():
         fill(session)
     prepare(settings)
