@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 import typer
 from sqlalchemy.orm import Session
 
 from dicom_node.cli import app
 from dicom_node.cli.config import example_text
-from dicom_node.journey.ledger import ReturnState, Row
+from dicom_node.journey.database import open_engine, prepare
+from dicom_node.journey.ledger import ReturnState
 from dicom_node.journey.queue import KNOWN_UID
 from dicom_node.journey.tallies import counts
 from dicom_node.reception.intake import Flag, Reason
@@ -172,10 +172,10 @@ def test_every_status_that_the_node_answers_is_explained(status: StoreStatus) ->
     assert f"0x{status:04X}" in rows("operations.md")
 
 
-def test_every_word_of_the_status_is_explained() -> None:
-    engine = sa.create_engine("sqlite://")
-    Row.metadata.create_all(engine)
-    with Session(engine) as session:
+def test_every_word_of_the_status_is_explained(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    prepare(settings)
+    with Session(open_engine(settings)) as session:
         words = counts(session)
     assert len(words) == 11
     assert words.keys() <= rows("operations.md").keys()
