@@ -1,20 +1,21 @@
 """The door of the queue: one commit writes the ledger and enqueues the journey. Knows nothing of the worker."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Final
 
 import sqlalchemy as sa
 from dbos import DBOSClient, DBOSPortableJSONSerializer
 from sqlalchemy.orm import Session
 
-from dicom_node.errors import AlreadyRead, OutOfResources
+from dicom_node.errors import OutOfResources
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.circuit import circuit_of, next_turn, priority_of
 from dicom_node.journey.database import in_trouble, open_engine
+from dicom_node.journey.known import Recorded as Recorded
+from dicom_node.journey.known import place
 from dicom_node.journey.ledger import (
     OPEN_STATES,
     CircuitState,
@@ -32,7 +33,7 @@ from dicom_node.journey.runs import APPLICATION, reading_options, return_options
 from dicom_node.journey.urgency import Urgency, place_in_queue
 from dicom_node.peers import Peer
 from dicom_node.returns.commitment import Report
-from dicom_node.settings import DuplicatePolicy, Settings
+from dicom_node.settings import Settings
 
 KNOWN_UID: Final = "other content under a known SOP Instance UID"
 """Why it was not read; where it is read again, the flag of that reading."""
@@ -78,20 +79,6 @@ class Received:
     urgency_evidence: str = ""
 
 
-class Recorded(StrEnum):
-    """What the ledger made of a received object."""
-
-    NEW = "new"
-    IDENTICAL = "identical"
-    """The same content under the same UID was there before: success, no second reading."""
-    DIFFERENT = "different"
-    """Other content under a UID that is being or was read: kept beside the first, flagged, never read."""
-    REVISED = "revised"
-    """The same, where `duplicate_policy` wants it read, too: a journey of its own with results of its own."""
-    OWN = "own"
-    """Known by its UIDs as a result that the node sent: kept, never read."""
-
-
 class JourneyQueue:
     """Where the receiver hands over what it took in, and the operator what shall be tried again."""
 
@@ -135,15 +122,18 @@ class JourneyQueue:
             raise OutOfResources("The database cannot take the object now.", hint=str(e.__cause__ or e)) from e
 
     def _record(self, session: Session, received: Received) -> Recorded:
-        known = session.scalars(
-            sa.select(ReceivedObject).where(ReceivedObject.sop_instance_uid == received.sop_instance_uid)
-        ).all()
-        for row in known:
-            if row.digest == received.digest:
-                row.times_received = ReceivedObject.times_received + 1  # in SQL: other associations count, too
-                row.purged_at = None  # the spool has it again
-                return Recorded.IDENTICAL
-        recorded = self._place(session, received, known)
+        recorded, known = place(
+            session,
+            sop_instance_uid=received.sop_instance_uid,
+            series_instance_uid=received.series_instance_uid,
+            digest=received.digest,
+            policy=self._policy,
+        )
+        if recorded is Recorded.IDENTICAL:
+            row = next(row for row in known if row.digest == received.digest)
+            row.times_received = ReceivedObject.times_received + 1  # in SQL: other associations count, too
+            row.purged_at = None  # the spool has it again
+            return recorded
         journey = None
         if received.accepted and recorded in (Recorded.NEW, Recorded.REVISED):
             journey = journey_of(received.sop_instance_uid, 1 + sum(row.journey is not None for row in known))
@@ -191,33 +181,6 @@ class JourneyQueue:
             self._client.enqueue_in_transaction(session, reading_options(journey, priority), journey, priority)
         reach(Point.OBJECT_WRITTEN)
         return recorded
-
-    def _place(self, session: Session, received: Received, known: Sequence[ReceivedObject]) -> Recorded:
-        """Tell whether this content is new, later than what was read, or our own; raises AlreadyRead."""
-        if session.scalar(
-            sa.select(ReturnRow.id)
-            .where(
-                sa.or_(
-                    ReturnRow.sop_instance_uid == received.sop_instance_uid,
-                    # "" is of rows from before the series was kept.
-                    sa.and_(
-                        ReturnRow.series_instance_uid == received.series_instance_uid,
-                        ReturnRow.series_instance_uid != "",
-                    ),
-                )
-            )
-            .limit(1)
-        ):
-            return Recorded.OWN
-        if not any(row.journey for row in known):
-            return Recorded.NEW
-        match self._policy:
-            case DuplicatePolicy.REFUSE:
-                raise AlreadyRead("Other content under this SOP Instance UID was received before.")
-            case DuplicatePolicy.READ_AGAIN:
-                return Recorded.REVISED
-            case DuplicatePolicy.KEEP_FIRST:
-                return Recorded.DIFFERENT
 
     def unknown(self, digests: Collection[str]) -> set[str]:
         """Those of `digests` that no row of the ledger has. Raises OutOfResources like `record`."""

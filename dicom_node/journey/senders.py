@@ -44,12 +44,13 @@ def in_shadow(session: Session, settings: Settings, journey: str) -> bool:
     """Whether nothing of `journey` may be sent, as far as its sender is concerned."""
     if not settings.shadow_until_commissioned:
         return False
-    on = session.scalar(
-        sa.select(SenderRow.on)
-        .join(ReceivedObject, ReceivedObject.calling_ae == SenderRow.calling_ae)
-        .where(ReceivedObject.journey == journey)
-    )
-    return not on
+    calling_ae = session.scalar(sa.select(ReceivedObject.calling_ae).where(ReceivedObject.journey == journey))
+    return not is_on(session, calling_ae or "")
+
+
+def is_on(session: Session, calling_ae: str) -> bool:
+    """Whether somebody switched this sender on."""
+    return bool(session.scalar(sa.select(SenderRow.on).where(SenderRow.calling_ae == calling_ae)))
 
 
 def switch(settings: Settings, engine: sa.Engine, calling_aes: list[str], *, on: bool, by: str) -> None:
