@@ -1,22 +1,21 @@
 """Every setting of the node, in one frozen table: a TOML file, and the same keys as environment variables."""
 
-import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dicom_node.access import Role
 from dicom_node.destination import Commitment, Compression, Destination
 from dicom_node.errors import ConfigurationError
 from dicom_node.peers import Peer, Tls, parse_ae_title
+from dicom_node.setting_errors import known, wrong_value
 from dicom_node.setting_types import (
     STAT_ATTRIBUTES,
     CallerList,
@@ -35,8 +34,6 @@ PREFIX: Final = "COVIDXNET_"
 CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
 FILE_SUFFIX: Final = "_FILE"
 """COVIDXNET_DATABASE_URL_FILE names a file with the value of database_url; so does each other key with this ending."""
-SECRET: Final = frozenset({"alert_urls"})
-"""Settings whose values no message quotes."""
 DEFAULT_FILE: Final = Path("covid-xnet.toml")
 
 
@@ -130,6 +127,9 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", description="SQLAlchemy URL of ledger and queue. Empty: SQLite in data_dir.")
     weights_dir: str = Field(
         default="", description="Folder of networks of your own, with their manifest.json. Empty: the shipped ones."
+    )
+    shadow_weights_dir: str = Field(
+        default="", description="Folder of second networks, which read beside the first and send nothing. Empty: none."
     )
     log_format: LogFormat = Field(default=LogFormat.KEY_VALUE, description='"key-value" or "json".')
     read_for_processing: bool = Field(
@@ -327,9 +327,9 @@ def load_settings(file: Path | None = None, environment: Mapping[str, str] = os.
             raise ConfigurationError(f"{path}: cannot be read: {e.strerror}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise ConfigurationError(f"{path}: is not TOML: {e}.") from None
-        _known(values, str(path), "")
+        known(values, str(path), "", Settings.model_fields)
     secrets, plain = _named_files(environment)
-    _known(plain, "environment", PREFIX)
+    known(plain, "environment", PREFIX, Settings.model_fields)
     try:
         return Settings(**{**values, **secrets})
     except ValidationError as e:
@@ -338,7 +338,7 @@ def load_settings(file: Path | None = None, environment: Mapping[str, str] = os.
         from_environment = any(k.upper() == PREFIX + key.upper() for k in environment)
         name = PREFIX + key.upper() if from_environment else key
         where = "environment" if from_environment or path is None else str(path)
-        raise _wrong_value(where, name, key, first) from None
+        raise wrong_value(where, name, key, first, Settings.model_fields) from None
 
 
 def _named_files(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
@@ -368,34 +368,3 @@ def as_toml(value: object) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(as_toml(inner) for inner in value) + "]"
     return json.dumps(value)
-
-
-def _wrong_value(where: str, name: str, key: str, error: ErrorDetails) -> ConfigurationError:
-    """Say of a setting, or of a key in one of its tables, what is wrong and what would be right."""
-    field = Settings.model_fields.get(key)
-    inner = [str(part) for part in error["loc"][2:3]]
-    if inner and (inner != ["peer"] or error["type"] == "missing"):
-        name = f"{name}[{error['loc'][1]}].{inner[0]}"
-        field = Destination.model_fields.get(inner[0])
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(inner[0] if inner else key, Destination.model_fields, n=1)
-        return ConfigurationError(
-            f"{where}: {name} is not a setting.",
-            hint=f"Did you mean {near[0]}?" if near else f"A destination has {', '.join(Destination.model_fields)}.",
-        )
-    message = error["msg"].removeprefix("Value error, ")
-    expected = field.description if field else ""
-    shown = "" if error["type"] == "missing" or key in SECRET else f" = {error['input']!r}"
-    return ConfigurationError(f"{where}: {name}{shown}: {message}.", hint=f"Expected: {expected}")
-
-
-def _known(keys: Iterable[str], where: str, prefix: str) -> None:
-    for key in keys:
-        name = key.upper().removeprefix(prefix).lower() if prefix else key
-        if name not in Settings.model_fields:
-            near = difflib.get_close_matches(name.lower(), Settings.model_fields, n=1)
-            shown = (prefix + near[0].upper() if prefix else near[0]) if near else ""
-            raise ConfigurationError(
-                f"{where}: {key} is not a setting.",
-                hint=f"Did you mean {shown}?" if near else "`covid-xnet config example` lists all settings.",
-            )

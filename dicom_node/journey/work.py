@@ -18,6 +18,7 @@ def read_journeys(settings: Settings, name: str) -> None:
 
     from dicom_node.journey.bounds import Bounds
     from dicom_node.journey.reader import Reader
+    from dicom_node.journey.side_by_side import SecondReader, second_networks
     from dicom_node.journey.workflow import register_reading
     from models.registry import WeightsMismatch
 
@@ -40,7 +41,12 @@ def read_journeys(settings: Settings, name: str) -> None:
         seconds=settings.maximum_reading_seconds,
     )
     reader = Reader(settings, engine, networks, bounds)
-    register_reading(reader, retry_seconds=settings.retry_seconds)
+    other = second_networks(settings)
+    second = None
+    if other is not None:
+        second = SecondReader(settings, engine, other, bounds)
+        log.info("reading side by side", model=str(other.model), digest=other.model.digest)
+    register_reading(reader, second, retry_seconds=settings.retry_seconds)
     with working_on(READING_QUEUE, name=name, settings=settings, engine=engine, first=reader.heed_last_words):
         wait_for_the_end()
 

@@ -1,6 +1,7 @@
 """The durable journey of one radiograph. The only file that knows the order of the steps.
 
     read    spool -> decode -> networks -> Secondary Capture + SR on disk -> ledger      (a worker, queue "reading")
+            then, in shadow, second networks on the same radiograph -> ledger           (if there are any)
     return  C-STORE to one destination -> ledger -> proof that it has them -> ledger     (the returner, queue "return")
     probe   one return finds out whether a destination is back -> all the others set out (the returner, queue "return")
 
@@ -23,6 +24,7 @@ from dicom_node.journey.runs import PROBE_WORKFLOW, READ_WORKFLOW, RETURN_WORKFL
 if TYPE_CHECKING:  # a worker never sends, and the returner carries no networks
     from dicom_node.journey.desk import ReturnDesk
     from dicom_node.journey.reader import Reader
+    from dicom_node.journey.side_by_side import SecondReader
 
 LONGEST_WAIT: Final = 60.0
 
@@ -46,7 +48,7 @@ def _until_it_works(name: str) -> StepOptions:
     }
 
 
-def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
+def register_reading(reader: "Reader", second: "SecondReader | None" = None, *, retry_seconds: float) -> None:
     """Teach this process the first half of the journey."""
 
     # No limit of recoveries: how often a radiograph may be begun is the reader's decision.
@@ -65,6 +67,8 @@ def register_reading(reader: "Reader", *, retry_seconds: float) -> None:
             options = return_options(str(DBOS.workflow_id), destination, 1, priority=priority)
             DBOS.enqueue_workflow_with_options(options, journey, destination, 1, priority)
             reach(Point.RETURN_QUEUED)
+        if second is not None and outcome is Outcome.READ:
+            DBOS.run_step({"name": "second"}, second.read, journey)
         return outcome
 
 

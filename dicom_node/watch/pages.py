@@ -10,6 +10,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dicom_node.journey.ledger import now
+from dicom_node.watch.comparison import FEWEST_OF_A_CLASS, VERDICTS, Comparison
 from dicom_node.watch.drift import FEWEST, Drift, Shift
 
 _BARS: Final = 24
@@ -52,6 +53,30 @@ def histogram(shift: Shift) -> Histogram:
 def drift_page(drifts: Sequence[Drift]) -> str:
     """The drift of all senders as one HTML page."""
     return _write("drift.html", drifts=drifts, fewest=FEWEST, histogram=histogram)
+
+
+def comparison_lines(found: Comparison) -> list[str]:
+    """What stands below the table of verdicts, in words."""
+    lines = [f"Verdicts agree on {found.agreement:.1%}."]
+    if found.spearman is not None and found.pearson is not None:
+        lines.append(f"Scores correlate: Spearman {found.spearman:.3f}, Pearson {found.pearson:.3f}.")
+    lines.append(f"Median time: {found.milliseconds[0]:.0f} ms and {found.milliseconds[1]:.0f} ms.")
+    if (areas := found.areas) is None:
+        lines.append(
+            f"Area under the ROC curve: fewer than {FEWEST_OF_A_CLASS} with or without COVID-19 were verified."
+        )
+    else:
+        lines.append(
+            f"Area under the ROC curve on {areas.positives} with and {areas.negatives} without COVID-19: "
+            f"{areas.first:.3f} and {areas.second:.3f}, difference {areas.difference:+.3f} "
+            f"({areas.low:+.3f} to {areas.high:+.3f})."
+        )
+    return lines
+
+
+def comparison_page(found: Comparison) -> str:
+    """Two sets of networks side by side, as one HTML page."""
+    return _write("comparison.html", found=found, verdicts=VERDICTS, lines=comparison_lines(found))
 
 
 def _write(template: str, **values: Any) -> str:
