@@ -134,7 +134,7 @@ def _areas(pairs: Sequence[Pair]) -> Areas | None:
     from scipy.stats import bootstrap
 
     verified = [pair for pair in pairs if pair.is_covid is not None]
-    ill = np.array([bool(pair.is_covid) for pair in verified])
+    ill = np.array([bool(pair.is_covid) for pair in verified], np.bool_)
     if min(ill.sum(), (~ill).sum()) < FEWEST_OF_A_CLASS:
         return None
     a, b = np.array([pair.first for pair in verified]), np.array([pair.second for pair in verified])

@@ -184,10 +184,11 @@ def test_both_are_compared_by_verdict_score_and_what_was_verified(filled: Settin
     assert "Area under the ROC curve on 15 with and 15 without COVID-19" in shown
 
 
-def test_with_too_few_verified_no_area_is_told(filled: Settings) -> None:
+@pytest.mark.parametrize("verified", [0, 8])
+def test_with_too_few_verified_no_area_is_told(filled: Settings, verified: int) -> None:
     engine = open_engine(filled)
     with Session(engine) as session, session.begin():
-        session.execute(sa.delete(FeedbackRow).where(FeedbackRow.id > 8))
+        session.execute(sa.delete(FeedbackRow).where(FeedbackRow.id > verified))
     engine.dispose()
     assert json.loads(CliRunner().invoke(app, ["compare", "--json"]).stdout)["areas"] is None
     assert "fewer than 5 with or without COVID-19" in CliRunner().invoke(app, ["compare"]).stdout
