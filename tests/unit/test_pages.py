@@ -163,6 +163,16 @@ def test_a_radiograph_is_shown_with_its_journey_and_its_report(shown: Pages) -> 
         assert said in text
 
 
+def test_a_reading_in_shadow_says_that_nothing_is_sent(shown: Pages) -> None:
+    number = add(shown, 1)
+    with Session(shown.engine) as session, session.begin():
+        session.execute(sa.delete(ReturnRow))
+        session.execute(sa.update(ReadingRow).values(shadow=True))
+    browser = shown.user("ada", Role.VIEWER)
+    assert "in shadow" in browser.get("/worklist").text
+    assert "CR1 was not switched on: nothing is sent" in browser.get(f"/radiographs/{number}").text
+
+
 def test_the_pictures_are_the_radiograph_and_what_was_found_laid_over_it(shown: Pages) -> None:
     browser = shown.user("ada", Role.VIEWER)
     for order, layout in enumerate(OverlayLayout, start=1):
