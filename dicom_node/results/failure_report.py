@@ -17,7 +17,7 @@ from dicom_node import concepts
 from dicom_node.destination import ReportClass
 from dicom_node.results import wording
 from dicom_node.results.equipment import Device
-from dicom_node.results.structured_report import document, library_entry, observer, told
+from dicom_node.results.structured_report import document, library_entry, observer, told, which_radiograph
 
 
 def failure_report(
@@ -38,7 +38,12 @@ def failure_report(
     the gate said. moment: when it failed, on the clock of the source.
     Returns an SR of the class, UNVERIFIED and PRELIMINARY: no score, no interpretation, no region.
     """
-    remarks = [f"Projection: {view}.", *(f"Remark: {flag}." for flag in flags), wording.DISCLAIMER]
+    remarks = [
+        *which_radiograph(header),
+        f"Projection: {view}.",
+        *(f"Remark: {flag}." for flag in flags),
+        wording.DISCLAIMER,
+    ]
     # TID 1500 asks for measurements or evaluations; highdicom's class for it asks for measurements.
     content = ContainerContentItem(name=concepts.IMAGING_MEASUREMENT_REPORT, template_id="1500")
     content.ContentSequence = ContentSequence(

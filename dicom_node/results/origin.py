@@ -133,8 +133,9 @@ def carry_over(source: Dataset) -> Dataset:
             setattr(header, keyword, value)
         elif keyword in _EMPTY_IF_MISSING:
             setattr(header, keyword, None)
-    number = raw_value(source, "SeriesNumber")
-    header.SeriesNumber = number if isinstance(number, int) and 0 <= number < 1_000_000 else None
+    for keyword in ("SeriesNumber", "InstanceNumber"):
+        number = raw_value(source, keyword)
+        setattr(header, keyword, number if isinstance(number, int) and 0 <= number < 1_000_000 else None)
     carry_order(source, header)
     _carry_geometry(source, header)
     _carry_loss(source, header)

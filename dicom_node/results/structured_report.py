@@ -99,7 +99,7 @@ def structured_report(
         imaging_measurements=list(_groups(header, reading, regions, journey, device)),
         referenced_images=[library_entry(header)],
     )
-    content[0].ContentSequence.append(_evaluations(overlay, reading, regions, view, evidence, flags))
+    content[0].ContentSequence.append(_evaluations(header, overlay, reading, regions, view, evidence, flags))
     return document(
         header,
         [] if overlay is None else [overlay],
@@ -229,11 +229,25 @@ def _groups(
         )
 
 
+def which_radiograph(header: Dataset) -> list[str]:
+    """Tell the reader of a study with several radiographs which one it is; empty if it has no number."""
+    named = {"series": header.SeriesNumber, "image": header.InstanceNumber}
+    numbers = [f"{name} {number}" for name, number in named.items() if number is not None]
+    return [f"Radiograph: {', '.join(numbers)}."] if numbers else []
+
+
 def _evaluations(
-    overlay: Dataset | None, reading: Reading, regions: Regions, view: str, evidence: str, flags: tuple[str, ...]
+    header: Dataset,
+    overlay: Dataset | None,
+    reading: Reading,
+    regions: Regions,
+    view: str,
+    evidence: str,
+    flags: tuple[str, ...],
 ) -> ContainerContentItem:
     """TID 1500, rows 12 to 14: the plain-language part; the template is extensible, so the overlay stands here too."""
     remarks = [
+        *which_radiograph(header),
         f"Projection: {view}, told by {evidence}." if evidence else f"Projection: {view}.",
         _REGIONS_IN_WORDS[regions.kind],
         *(f"Remark: {flag}." for flag in flags),

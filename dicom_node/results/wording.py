@@ -89,4 +89,4 @@ def conclusion(reading: Reading) -> str:
 
 def not_read(reason: str) -> str:
     """The conclusion on a radiograph that has no reading."""
-    return f"This radiograph could not be read by the node, and nothing is said about it. {reason} {DISCLAIMER}"
+    return f"This radiograph could not be read by the node, and nothing is said about it. Reason: {reason} {DISCLAIMER}"

@@ -101,6 +101,18 @@ def test_the_report_says_what_it_is_not() -> None:
 
 
 @pytest.mark.parametrize(
+    ("series", "image", "told"),
+    [(4, 2, "Radiograph: series 4, image 2."), (4, None, "Radiograph: series 4."), (None, None, None)],
+)
+def test_in_a_study_of_several_radiographs_the_report_says_which_it_is_on(
+    series: int | None, image: int | None, told: str | None
+) -> None:
+    source = _source(SeriesNumber=series, InstanceNumber=image)
+    texts = _texts(_results(make_reading(SHAPE), source=source).structured_report).splitlines()
+    assert [text for text in texts if text.startswith("Radiograph:")] == ([told] if told else [])
+
+
+@pytest.mark.parametrize(
     ("tells_apart", "sentence"),
     [
         (False, "The network cannot tell COVID-19 from other pneumonia."),
