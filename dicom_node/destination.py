@@ -113,6 +113,10 @@ BY_DEFAULT: Final = ResultChoice()
 """Overlay and report, in their plainest form."""
 
 
+def _peer_or_none(text: object) -> Peer | None:
+    return Peer.parse(text) if text else None
+
+
 class Destination(ResultChoice):
     """A peer that gets results, and what it gets: `AET@host:port`, or a table of `peer` and what differs."""
 
@@ -121,6 +125,11 @@ class Destination(ResultChoice):
         default=Commitment.AUTO,
         description='What closes a return: "auto": storage commitment, else C-FIND, else the C-STORE status, whichever '
         'is the strongest that the destination offers; "required": storage commitment alone; "off": C-STORE status.',
+    )
+    commitment_peer: Annotated[Peer | None, BeforeValidator(_peer_or_none)] = Field(
+        default=None,
+        description="AET@host:port of who is asked for storage commitment in its place, and reports: many archives "
+        "have another AE title or port for that.",
     )
     tls: bool = Field(default=False, description="Whether associations with it are encrypted.")
     overlay_compression: tuple[Compression, ...] = Field(
@@ -137,5 +146,12 @@ class Destination(ResultChoice):
     @property
     def plain(self) -> str | dict[str, Any]:
         """As it is written in a configuration."""
-        differs = self.model_dump(mode="json", exclude={"peer"}, exclude_defaults=True)
+        differs = self.model_dump(mode="json", exclude={"peer", "commitment_peer"}, exclude_defaults=True)
+        if self.commitment_peer:
+            differs["commitment_peer"] = str(self.commitment_peer)
         return {"peer": str(self.peer), **differs} if differs else str(self.peer)
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """All who may call the node for it."""
+        return (self.peer, self.commitment_peer) if self.commitment_peer else (self.peer,)

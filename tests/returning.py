@@ -32,13 +32,21 @@ class Ward:
     """A node's data folder with readings whose results wait."""
 
     def __init__(
-        self, folder: Path, *destinations: Peer, commitment: Commitment = Commitment.AUTO, **changes: Any
+        self,
+        folder: Path,
+        *destinations: Peer,
+        commitment: Commitment = Commitment.AUTO,
+        commitment_peer: Peer | None = None,
+        **changes: Any,
     ) -> None:
         self.settings = Settings(
             **{
                 "data_dir": folder / "data",
                 "port": 0,
-                "destinations": tuple(Destination(peer=peer, commitment=commitment) for peer in destinations),
+                "destinations": tuple(
+                    Destination(peer=peer, commitment=commitment, commitment_peer=commitment_peer)
+                    for peer in destinations
+                ),
                 "return_attempts": 3,
                 "network_timeout": 5.0,
                 "retry_seconds": 0.2,

@@ -88,6 +88,7 @@ class JourneyQueue:
         self._policy = settings.duplicate_policy
         self._advance = timedelta(minutes=settings.stat_advance_minutes)
         self._return_attempts = settings.return_attempts
+        self._reporters = {str(d.peer): {peer.ae_title for peer in d.peers} for d in settings.destinations}
         self._client = DBOSClient(
             system_database_engine=self.engine,
             serializer=DBOSPortableJSONSerializer(),
@@ -223,13 +224,14 @@ class JourneyQueue:
     def record_report(self, report: Report, *, reporter: str, apart: bool) -> bool:
         """Write down which results a destination has committed, and see to those that it has not.
 
-        reporter: its AE title. apart: on an association of its own. Returns False, and does nothing, if this
-        destination was never asked with this transaction. Raises OutOfResources like `record`.
+        reporter: its AE title, or that of its `commitment_peer`. apart: on an association of its own. Returns False,
+        and does nothing, if this destination was never asked with this transaction. Raises OutOfResources like
+        `record`.
         """
         try:
             with Session(self.engine) as session, session.begin():
                 commitment = session.get(CommitmentRow, report.transaction_uid)
-                if commitment is None or Peer.parse(commitment.destination).ae_title != reporter:
+                if commitment is None or reporter not in self._reporters_of(commitment.destination):
                     return False
                 circuit_of(session, commitment.destination).reports_apart = apart
                 if apply(session, report, commitment, at_most=self._return_attempts):
@@ -240,6 +242,9 @@ class JourneyQueue:
             return True
         except (sa.exc.OperationalError, sa.exc.IntegrityError, sa.exc.TimeoutError) as e:
             raise OutOfResources("The database cannot take the report now.", hint=str(e.__cause__ or e)) from e
+
+    def _reporters_of(self, destination: str) -> set[str]:
+        return self._reporters.get(destination) or {Peer.parse(destination).ae_title}
 
     def retry_returns(self, destination: str | None = None, *, only: sa.ColumnElement[bool] | None = None) -> int:
         """Offer what was set aside to its destinations again; returns how many objects.

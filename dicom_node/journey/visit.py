@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -69,13 +69,15 @@ class Visit:
         self._journey = journey
         self._destination = destination
         self._commitment = settings.commitment_of(destination)
+        known = [other for other in settings.destinations if str(other.peer) == destination]
+        self._committing_peer = known[0].commitment_peer if known else None
         self._shelf = ResultShelf(settings.results_dir)
         self._suspected: list[Proof] = []
         with Session(queue.engine) as session, session.begin():
             circuit = circuit_of(session, destination)
             self._reports_apart = circuit.reports_apart
-            known = _is_recent(circuit.denied_at, DENIED_SECONDS)
-            self._denied = {Proof(proof) for proof in circuit.denied} if known else set()
+            recently = _is_recent(circuit.denied_at, DENIED_SECONDS)
+            self._denied = {Proof(proof) for proof in circuit.denied} if recently else set()
             contact = circuit.last_contact_at and utc(circuit.last_contact_at)
             self._last_contact_at = contact if contact and contact <= now() else None  # else the clock was set back
         self.reached = False
@@ -91,7 +93,8 @@ class Visit:
                     self.reached = True
                     reach(Point.ASSOCIATED)
                     self._send(sender, objects)
-                    self._prove(sender)
+                    with self._committer(sender) as committer:
+                        self._prove(sender, committer)
                 return ""
             except NoContextAccepted:
                 self.reached = True
@@ -110,19 +113,48 @@ class Visit:
 
     def _sender(self, objects: Iterable[tuple[ReturnRow, Dataset | None]], rows: Iterable[ReturnRow]) -> Sender:
         kinds = {(UID(ds.SOPClassUID), UID(ds.file_meta.TransferSyntaxUID)) for _, ds in objects if ds is not None}
-        peer = Peer.parse(self._destination)
+        # Of what is stored, too: an association without any context that the peer takes would be none.
+        kinds |= {(UID(row.sop_class_uid), ExplicitVRLittleEndian) for row in rows}
+        services = PROOFS_ASKED_FOR[self._commitment]
+        if self._committing_peer is not None:
+            services = tuple(service for service in services if service != STORAGE_COMMITMENT)
+        return self._caller(Peer.parse(self._destination), kinds, services)
+
+    def _caller(self, peer: Peer, kinds: Iterable[tuple[UID, UID]], services: Iterable[UID]) -> Sender:
         record = partial(self._queue.record_report, reporter=peer.ae_title, apart=False)
         return Sender(
             peer,
-            # Of what is stored, too: an association without any context that the peer takes would be none.
-            kinds | {(UID(row.sop_class_uid), ExplicitVRLittleEndian) for row in rows},
+            kinds,
             calling_ae=self._settings.ae_title,
             timeout=self._settings.network_timeout,
-            tls=self._settings.tls_to(peer),
+            tls=self._settings.tls_to(Peer.parse(self._destination)),
             compression=[OVERLAY_COMPRESSION[name] for name in self._settings.compression_of(self._destination)],
-            services=PROOFS_ASKED_FOR[self._commitment],
+            services=services,
             on_report=partial(answer_report, record=record, reporter=peer.ae_title),
         )
+
+    @contextmanager
+    def _committer(self, sender: Sender) -> Iterator[Sender | None]:
+        """Whom to ask for storage commitment: the destination itself, or who does it in its place; None if it is away.
+
+        That one is away is no fault of the destination: its circuit does not open.
+        """
+        rows = self._to_be_proved()
+        if self._committing_peer is None or self._commitment is Commitment.OFF or not rows:
+            yield sender
+            return
+        with ExitStack() as stack:
+            committer = None
+            try:
+                committer = stack.enter_context(self._caller(self._committing_peer, (), (STORAGE_COMMITMENT,)))
+            except PeerUnreachable as e:
+                if self._commitment is Commitment.REQUIRED:
+                    self._note(rows, partial(self._refuse_proof, why=str(e).rstrip(".")))
+                elif isinstance(e, NoContextAccepted):
+                    self._deny(Proof.COMMITMENT)
+                else:
+                    self._note(rows, _count_in_vain)
+            yield committer
 
     def _send(self, sender: Sender, objects: Iterable[tuple[ReturnRow, Dataset | None]]) -> None:
         for row, dataset in objects:
@@ -160,13 +192,14 @@ class Visit:
         """It is stored, but without storage commitment that counts for nothing."""
         self._refuse(row, why=why, then=ReturnState.STORED)
 
-    def _prove(self, sender: Sender) -> None:
+    def _prove(self, sender: Sender, committer: Sender | None) -> None:
         """Find the strongest proof that the destination offers for each object that it has stored."""
-        if ask := [row for row in self._to_be_proved() if self._proof(sender, row) is Proof.COMMITMENT]:
-            self._ask(sender, ask)
+        ask = [row for row in self._to_be_proved() if self._proof(sender, committer, row) is Proof.COMMITMENT]
+        if ask and committer is not None:
+            self._ask(committer, ask)
         by_status: list[ReturnRow] = []
         for row in self._to_be_proved():
-            proof = self._proof(sender, row)
+            proof = self._proof(sender, committer, row)
             if proof is Proof.QUERY:
                 self._look_up(sender, row)
             elif proof is Proof.STATUS:
@@ -178,12 +211,12 @@ class Visit:
         else:
             self._note(by_status, partial(ReturnRow.deliver, proof=Proof.STATUS))
 
-    def _proof(self, sender: Sender, row: ReturnRow) -> Proof:
-        """The strongest one that `sender` can ask for."""
+    def _proof(self, sender: Sender, committer: Sender | None, row: ReturnRow) -> Proof:
+        """The strongest one that can be asked for, now or, where `committer` is away, by another visit."""
         if self._commitment is Commitment.OFF:
             return Proof.STATUS
         always = self._commitment is Commitment.REQUIRED
-        if sender.accepts(STORAGE_COMMITMENT) and (
+        if (committer is None or committer.accepts(STORAGE_COMMITMENT)) and (
             always or (row.asked < REQUESTS_AT_MOST and Proof.COMMITMENT not in self._denied)
         ):
             return Proof.COMMITMENT

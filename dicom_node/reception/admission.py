@@ -69,7 +69,7 @@ class Admission:
         listed = tuple(Caller.parse(text) for text in settings.calling_aes)
         titles = {caller.ae_title for caller in listed}
         # Destinations report storage commitment, so they may call, too; but not if the list has them elsewhere.
-        reporters = {destination.peer.ae_title for destination in settings.destinations} - titles
+        reporters = {peer.ae_title for destination in settings.destinations for peer in destination.peers} - titles
         self._callers = (*listed, *map(Caller, sorted(reporters))) if listed else ()
         self._destinations = addresses_of_destinations
         self._maximum = settings.maximum_associations

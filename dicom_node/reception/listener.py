@@ -281,8 +281,8 @@ def _forget_arrival(event: Event) -> None:
 
 def _addresses_of_destinations(settings: Settings) -> frozenset[str]:
     addresses: set[str] = set()
-    for destination in settings.destinations:
+    for peer in [peer for destination in settings.destinations for peer in destination.peers]:
         with suppress(OSError):  # a name that nobody knows today: its peer is a stranger until the next start
-            found = socket.getaddrinfo(destination.peer.host, None, type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(peer.host, None, type=socket.SOCK_STREAM)
             addresses.update(plain_address(str(entry[4][0])) for entry in found)
     return frozenset(addresses)

@@ -30,8 +30,10 @@ def ward_of(tmp_path: Path) -> Iterator[Callable[..., Ward]]:
     """Makes a ward with one reading for a PACS."""
     with ExitStack() as stack:
 
-        def make(pacs: ScriptedPacs, commitment: Commitment = Commitment.AUTO) -> Ward:
-            ward = Ward(tmp_path, pacs.peer, commitment=commitment)
+        def make(
+            pacs: ScriptedPacs, commitment: Commitment = Commitment.AUTO, commitment_peer: Peer | None = None
+        ) -> Ward:
+            ward = Ward(tmp_path, pacs.peer, commitment=commitment, commitment_peer=commitment_peer)
             stack.callback(ward.close)
             ward.add_reading()
             return ward
@@ -356,6 +358,61 @@ def test_where_commitment_is_required_a_request_without_a_report_counts_as_a_ref
     assert ward.states() == [ReturnState.SET_ASIDE] * 2
     assert "did not report storage commitment within 120 s" in ward.rows()[0].reason
     assert len(pacs.requests) == 3
+
+
+def test_who_commits_in_the_place_of_a_destination_is_asked_and_reports(ward_of: Callable[..., Ward]) -> None:
+    with (
+        scripted_pacs(query=True) as pacs,
+        scripted_pacs(ae_title="COMMITS", storage=False, commitment=True) as committer,
+    ):
+        committer.reports = False
+        ward = ward_of(pacs, commitment_peer=committer.peer)
+        assert ward.visit() is Returned.AWAITED
+        (request,) = committer.requests
+        assert {item.ReferencedSOPInstanceUID for item in request.ReferencedSOPSequence} == set(pacs.uids())
+        with listening(ward) as node:
+            report = committer.report_on(request)
+            assert send_report(node, report, calling_ae="SOMEBODY") != 0x0000
+            assert ward.states() == [ReturnState.STORED] * 2
+            assert send_report(node, report, calling_ae="COMMITS") == 0x0000
+    assert ward.proofs() == [COMMITTED] * 2
+    assert (pacs.requests, pacs.queries) == ([], [])
+
+
+def test_who_commits_in_its_place_and_is_away_costs_a_destination_nothing_but_the_better_proof(
+    ward_of: Callable[..., Ward],
+) -> None:
+    with scripted_pacs() as gone:
+        away = gone.peer
+    with scripted_pacs(query=True) as pacs:
+        ward = ward_of(pacs, commitment_peer=away)
+        for _ in range(3):
+            assert ward.states() != [ReturnState.DELIVERED] * 2
+            ward.visit()
+        assert ward.circuit().state == "closed"
+    assert ward.proofs() == [FOUND] * 2
+    assert len(pacs.uids()) == 2
+
+
+def test_who_takes_no_requests_in_the_place_of_a_destination_leaves_it_the_weaker_proof(
+    ward_of: Callable[..., Ward],
+) -> None:
+    with scripted_pacs(query=True) as pacs, scripted_pacs(ae_title="COMMITS") as committer:
+        ward = ward_of(pacs, commitment_peer=committer.peer)
+        assert ward.visit() is Returned.CLOSED
+    assert ward.proofs() == [FOUND] * 2
+
+
+def test_where_commitment_is_required_who_commits_must_be_there(ward_of: Callable[..., Ward]) -> None:
+    with scripted_pacs() as gone:
+        away = gone.peer
+    with scripted_pacs(query=True) as pacs:
+        ward = ward_of(pacs, Commitment.REQUIRED, away)
+        for _ in range(3):
+            assert set(ward.states()) <= {ReturnState.WAITING, ReturnState.STORED}
+            ward.visit()
+    assert ward.states() == [ReturnState.SET_ASIDE] * 2
+    assert str(away) in ward.rows()[0].reason
 
 
 def test_where_commitment_is_off_nobody_is_asked(ward_of: Callable[..., Ward]) -> None:

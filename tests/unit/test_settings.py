@@ -146,7 +146,7 @@ def test_every_key_of_a_destination_is_documented_with_its_values(key: str) -> N
     field = Destination.model_fields[key]
     kind = {"objects": ResultKind, "overlay_compression": Compression}.get(key, field.annotation)
     values = [str(value) for value in kind] if isinstance(kind, type) and issubclass(kind, StrEnum) else []
-    assert key in ("peer", "objects") or values or kind is bool
+    assert key in ("peer", "commitment_peer", "objects") or values or kind is bool
     assert [value for value in values if f'`"{value}"`' not in row] == []
 
 
