@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from dicom_node.journey.ledger import (
-    OPEN_STATES,
     CircuitRow,
     CircuitState,
     ReadingRow,
@@ -23,7 +22,7 @@ from dicom_node.journey.ledger import (
     now,
     utc,
 )
-from dicom_node.journey.tallies import returns_by_destination
+from dicom_node.journey.tallies import counts, returns_by_destination
 from dicom_node.settings import Settings
 
 _LATEST: Final = 1000
@@ -108,7 +107,7 @@ def flow(session: Session) -> Flow:
     read = session.execute(
         sa.select(ReadingRow.read_at, ReadingRow.failure != "", ReadingRow.verdict).where(ReadingRow.read_at >= today)
     ).all()
-    accepted = count(ReceivedObject, ReceivedObject.accepted.is_(True))
+    standing = counts(session)
     latencies = _latencies(session, today)
     came, done = [0] * 24, [0] * 24
     for at, _ in received:
@@ -123,10 +122,9 @@ def flow(session: Session) -> Flow:
         failed=sum(failed for _, failed, _ in read),
         positive=sum(verdict == "positive" for _, _, verdict in read),
         returned=count(ReturnRow, ReturnRow.state == ReturnState.DELIVERED, ReturnRow.changed_at >= today),
-        # Every reading is of an accepted object.
-        waiting_to_be_read=max(0, accepted - count(ReadingRow)),
-        waiting_to_be_returned=count(ReturnRow, ReturnRow.state.in_(OPEN_STATES)),
-        set_aside=count(ReturnRow, ReturnRow.state == ReturnState.SET_ASIDE),
+        waiting_to_be_read=standing["waiting to be read"],
+        waiting_to_be_returned=standing["waiting to be returned"] + standing["stored"],
+        set_aside=standing["set aside"],
         last_hour=count(ReadingRow, ReadingRow.read_at >= now() - timedelta(hours=1)),
         p50=_quantile(latencies, 0.5),
         p95=_quantile(latencies, 0.95),
