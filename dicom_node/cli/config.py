@@ -39,14 +39,21 @@ def show(
 
     Example: covid-xnet -c /etc/covid-xnet.toml config show
     """
-    settings = settings_of(ctx)
+    values = shown(settings_of(ctx))
+    typer.echo(json.dumps(values, indent=2) if as_json else toml_of(values))
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """The settings as they may be seen: without secrets."""
     values = {name: _plain(getattr(settings, name)) for name in Settings.model_fields}
     if settings.database_url:
         values["database_url"] = _without_secrets(settings.database_url)
-    if as_json:
-        typer.echo(json.dumps(values, indent=2))
-    else:
-        typer.echo("\n".join(f"{name} = {as_toml(value)}" for name, value in values.items()))
+    return values
+
+
+def toml_of(values: dict[str, Any]) -> str:
+    """A line for each setting."""
+    return "\n".join(f"{name} = {as_toml(value)}" for name, value in values.items())
 
 
 def _without_secrets(database_url: str) -> str:
