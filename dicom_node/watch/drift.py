@@ -82,14 +82,9 @@ class Drift:
 
 def drifts(session: Session) -> list[Drift]:
     """Every sender of which the networks read something, by its title."""
-    senders = session.scalars(
-        sa.select(ReceivedObject.calling_ae)
-        .join(ReadingRow, ReadingRow.journey == ReceivedObject.journey)
-        .where(ReadingRow.failure == "")
-        .distinct()
-        .order_by(ReceivedObject.calling_ae)
-    ).all()
-    return [_drift(session, calling_ae) for calling_ae in senders]
+    senders = session.scalars(sa.select(ReceivedObject.calling_ae).distinct().order_by(ReceivedObject.calling_ae)).all()
+    found = (_drift(session, calling_ae) for calling_ae in senders)
+    return [drift for drift in found if drift is not None]
 
 
 def psi(reference: Numbers, latest: Numbers) -> float:
@@ -114,18 +109,21 @@ class _Read:
     flags: list[str]
 
 
-def _drift(session: Session, calling_ae: str) -> Drift:
+def _drift(session: Session, calling_ae: str) -> Drift | None:
     query = (
         sa.select(ReceivedObject.received_at, ReadingRow, ReceivedObject.flags)
         .join(ReadingRow, ReadingRow.journey == ReceivedObject.journey)
         .where(ReceivedObject.calling_ae == calling_ae, ReadingRow.failure == "")
     )
-    newest, first = ReceivedObject.id.desc(), ReceivedObject.id
+    newest, first = ReceivedObject.received_at.desc(), ReceivedObject.received_at
 
     def readings(of: "sa.Select[datetime, ReadingRow, list[str]]") -> list[_Read]:
         return [_Read(received_at=utc(at), row=row, flags=flags) for at, row, flags in session.execute(of)]
 
-    last = readings(query.order_by(newest).limit(1))[0].row
+    newest_read = readings(query.order_by(newest).limit(1))
+    if not newest_read:
+        return None
+    last = newest_read[0].row
     query = query.where(ReadingRow.model_digest == last.model_digest)
     reference, reference_of = readings(query.order_by(first).limit(LATEST)), f"the first {LATEST}"
     switch = session.get(SenderRow, calling_ae)

@@ -1,6 +1,7 @@
 """What Prometheus reads: asked of ledger and disk at each scrape, so that it is true after every restart."""
 
 import math
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -16,6 +17,7 @@ from dicom_node.journey.tallies import counts, returns_by_destination
 from dicom_node.settings import Settings
 from dicom_node.watch.drift import drifts
 
+_DRIFT_SECONDS: Final = 300.0
 _LATEST: Final = 200
 """Readings that the times are of."""
 
@@ -26,6 +28,8 @@ class NodeMetrics(Collector):
     def __init__(self, settings: Settings, engine: sa.Engine) -> None:
         self._settings = settings
         self._engine = engine
+        self._drift: list[Metric] = []
+        self._drift_at = -math.inf
 
     def text(self) -> bytes:
         """All metrics in the text format; raises sa.exc.SQLAlchemyError, OSError."""
@@ -55,7 +59,13 @@ class NodeMetrics(Collector):
             yield waiting
             yield from _destinations(session)
             yield _times(session)
-            yield from _drifts(session)
+            yield from self._of_drift(session)
+
+    def _of_drift(self, session: Session) -> list[Metric]:
+        """Drift, asked of the ledger every few minutes: it moves slowly, and takes a while to tell."""
+        if time.monotonic() - self._drift_at > _DRIFT_SECONDS:
+            self._drift, self._drift_at = list(_drifts(session)), time.monotonic()
+        return self._drift
 
 
 def _refused(session: Session) -> Metric:

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from dicom_node.demo.node import running_node
 from dicom_node.demo.orthanc import free_port, running_orthanc
 from dicom_node.peers import Peer
@@ -13,6 +15,8 @@ from tests.phantom import make_cr
 from tests.unit.test_compare import other_weights
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_new_site_sends_nothing_until_its_sender_is_switched_on(tmp_path: Path) -> None:
     listens = Peer("COVIDXNET", "127.0.0.1", free_port())
     with running_orthanc(tmp_path / "pacs", ae_title="PACS", modalities=[listens]) as pacs:
