@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Tests judge with real peers: DCMTK, dicom3tools, PixelMed, Grok and OpenJPH as validators, codecs and senders, Orthanc
 # as PACS; strace records what is synced; gcc makes a clock that can be set; Chromium opens the pages.
 PEERS := chromium default-jre-headless dcmtk dicom3tools gcc grokj2k-tools libc6-dev libpixelmed-java openjph-tools \
-	orthanc strace
+	orthanc postgresql strace
 
 .PHONY: help demo test faults soak fuzz handbook bench lint format lock clean
 .DEFAULT_GOAL := help
