@@ -1,8 +1,6 @@
 """Every setting of the node, in one frozen table: a TOML file, and the same keys as environment variables."""
 
-import json
 import os
-import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +27,7 @@ from dicom_node.setting_types import (
     WebPath,
     WordList,
 )
+from dicom_node.site_file import read_site_file, read_toml, site_file
 
 PREFIX: Final = "COVIDXNET_"
 CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
@@ -310,35 +309,49 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-def load_settings(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings: built-in defaults, then the TOML file, then the environment.
+def settings_file(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The TOML file that COVIDXNET_CONFIG names, else ./covid-xnet.toml; None if there is neither."""
+    if environment.get(CONFIG_VARIABLE):
+        return Path(environment[CONFIG_VARIABLE])
+    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
 
-    file: given on the command line; else the one that COVIDXNET_CONFIG names; else ./covid-xnet.toml if it exists.
+
+def load_settings(
+    file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    site: Mapping[str, object] | None = None,
+) -> Settings:
+    """Read the settings: built-in defaults, the TOML file, the site's file in data_dir, the environment; the last wins.
+
+    file: given on the command line; else `settings_file`.
+    site: what the site's file shall hold, to try it; None: what it holds.
     Raises ConfigurationError with one line that names the key, what is wrong and what would be right.
     """
-    values: dict[str, Any] = {}
-    path = file or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
-    if path is None and DEFAULT_FILE.is_file():
-        path = DEFAULT_FILE
-    if path is not None:
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as e:
-            raise ConfigurationError(f"{path}: cannot be read: {e.strerror}.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-            raise ConfigurationError(f"{path}: is not TOML: {e}.") from None
-        known(values, str(path), "", Settings.model_fields)
+    path = file or settings_file(environment)
+    values = read_toml(path) if path is not None else {}
+    known(values, str(path), "", Settings.model_fields)
     secrets, plain = _named_files(environment)
     known(plain, "environment", PREFIX, Settings.model_fields)
+    settings = _build({**values, **secrets}, str(path or "environment"), environment)
+    if site is None:
+        site = read_site_file(settings.data_dir)
+    if not site:
+        return settings
+    return _build({**values, **site, **secrets}, str(site_file(settings.data_dir)), environment)
+
+
+def _build(values: Mapping[str, Any], where: str, environment: Mapping[str, str]) -> Settings:
     try:
-        return Settings(**{**values, **secrets})
+        return Settings(**values)
     except ValidationError as e:
         first = e.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else "?"
         from_environment = any(k.upper() == PREFIX + key.upper() for k in environment)
         name = PREFIX + key.upper() if from_environment else key
-        where = "environment" if from_environment or path is None else str(path)
-        raise wrong_value(where, name, key, first, Settings.model_fields) from None
+        raise wrong_value(
+            "environment" if from_environment else where, name, key, first, Settings.model_fields
+        ) from None
 
 
 def _named_files(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
@@ -359,12 +372,3 @@ def _named_files(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[s
             why = e.strerror if isinstance(e, OSError) else "it is no text"
             raise ConfigurationError(f"environment: {name}: {value} cannot be read: {why}.") from None
     return contents, others
-
-
-def as_toml(value: object) -> str:
-    """Write a setting as TOML: a string, number, boolean, list, or an inline table."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {as_toml(inner)}" for key, inner in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(as_toml(inner) for inner in value) + "]"
-    return json.dumps(value)

@@ -29,6 +29,7 @@ from dicom_node.cli import (
     keeping,
     models,
     node,
+    peer_list,
     peers,
     read,
     support,
@@ -76,6 +77,7 @@ def options(
 for commands in (
     node,
     check,
+    peer_list,
     peers,
     journeys,
     verify,

@@ -1,7 +1,7 @@
 """`covid-xnet check`: look at everything, and send a test radiograph through the node."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,6 +42,11 @@ def check(
     with console.status("Looking", spinner="dots"):
         for each in _checks(ctx, send=not no_send, seconds=seconds):
             found.append(each)
+    tell(found, as_json=as_json)
+
+
+def tell(found: "Sequence[Check]", *, as_json: bool) -> None:
+    """Print what was found as a table or JSON, and end with exit code 1 if something is not well."""
     well = all(each.well for each in found)
     if as_json:
         said = [{"name": each.name, "well": each.well, "detail": each.detail, "remedy": each.remedy} for each in found]

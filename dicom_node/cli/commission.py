@@ -118,7 +118,7 @@ def commission(
     typer.echo(f"Signed by {signed.by}: {commissioning_file(settings)}.")
     if to_switch_on:
         switch_senders(settings, to_switch_on, on=True, by=signer)
-    typer.echo("`covid-xnet read` uses it from now on. Restart the node, so that its workers do.")
+    typer.echo("`covid-xnet read` uses it from now on, and the workers of a running node within seconds.")
 
 
 def show(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
@@ -169,7 +169,7 @@ def undo(ctx: typer.Context) -> None:
     if not file.exists():
         raise NodeError("This site is not commissioned.")
     file.unlink()
-    typer.echo("Results say from now on that the node is not commissioned. Restart the node, so that its workers know.")
+    typer.echo("Results say from now on that the node is not commissioned; those of a running node within seconds.")
     if still_on := [sender["calling_ae"] for sender in senders_of(settings) if sender["on"]]:
         typer.echo(f"Senders stay switched on: {', '.join(still_on)}. `covid-xnet commission off` switches one off.")
 

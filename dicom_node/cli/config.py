@@ -10,7 +10,8 @@ import typer
 from dicom_node.cli.context import settings_of
 from dicom_node.destination import Destination
 from dicom_node.errors import ConfigurationError
-from dicom_node.settings import PREFIX, Settings, as_toml
+from dicom_node.settings import PREFIX, Settings
+from dicom_node.site_file import as_toml
 
 
 def register(app: typer.Typer) -> None:

@@ -17,7 +17,8 @@ from pynetdicom.sop_class import Verification
 from dicom_node.errors import NodeError, PeerUnreachable
 from dicom_node.peers import Peer
 from dicom_node.returns.returner import associate
-from dicom_node.settings import CONFIG_VARIABLE, PREFIX, as_toml
+from dicom_node.settings import CONFIG_VARIABLE, PREFIX
+from dicom_node.site_file import as_toml
 
 _START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 60.0

@@ -216,7 +216,7 @@ def _ledger(engine: sa.Engine) -> list[Check]:
             name="destinations",
             well=not away,
             detail=", ".join(f"{d} does not answer" for d in away) or "all well",
-            remedy="Results wait, and go when it is back; `covid-xnet peers test NAME` says what is wrong."
+            remedy="Results wait, and go when it is back; `covid-xnet peers test AET` says what is wrong."
             if away
             else "",
         ),

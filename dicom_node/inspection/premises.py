@@ -37,7 +37,7 @@ def configuration(settings: Settings) -> Check:
             name="configuration",
             well=True,
             detail="no destination: radiographs are read, and nothing is sent",
-            remedy="`covid-xnet peers add NAME AET@host:port --destination` adds the PACS.",
+            remedy="`covid-xnet peers add AET@host:port` adds the PACS.",
         )
     advice = []
     if settings.host in ("127.0.0.1", "::1", "localhost"):

@@ -78,7 +78,7 @@ def send_and_wait(settings: Settings, engine: sa.Engine, *, seconds: float) -> l
                 name=_NAME,
                 well=False,
                 detail="not sent: calling_aes lets nobody in from this machine",
-                remedy="`covid-xnet peers add CHECK CHECK --sender` lets this command in, as AE title CHECK.",
+                remedy="`covid-xnet peers add --sender CHECK` lets this command in, as AE title CHECK.",
             )
         ]
     dataset = drawn_radiograph()

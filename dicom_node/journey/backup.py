@@ -26,6 +26,7 @@ from dicom_node.journey.retention import PURGE_LOCK
 from dicom_node.journey.site import commissioning_file
 from dicom_node.results.shelf import ResultShelf
 from dicom_node.settings import Settings
+from dicom_node.site_file import site_file
 from dicom_node.spool import Spool
 
 MANIFEST: Final = "manifest.json"
@@ -139,13 +140,12 @@ def _copy_database(source: Path, target: Path) -> None:
 
 
 def _files_named(copied: Settings, settings: Settings) -> Iterator[Path]:
-    """Files of `settings` that the database of `copied` names, what the site signed, and the audit trail.
+    """Files of `settings` that the database of `copied` names, what the site signed and set, and the audit trail.
 
     The trail after the database, which knows its newest line: it then has that one, and maybe more.
     """
     yield from sorted(settings.audit_dir.glob("audit*.jsonl"))
-    if (signed := commissioning_file(settings)).exists():
-        yield signed
+    yield from (file for file in (commissioning_file(settings), site_file(settings.data_dir)) if file.exists())
     spool, shelf = Spool(settings.spool_dir, minimum_free_bytes=0), ResultShelf(settings.results_dir)
     engine = open_engine(copied)
     try:

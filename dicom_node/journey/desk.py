@@ -43,6 +43,10 @@ class ReturnDesk:
         self._queue = queue
         self._trail = open_trail(settings, queue.engine, by="returner")
 
+    def take_up(self, settings: Settings) -> None:
+        """Go by other settings from the next visit on."""
+        self._settings = settings
+
     def close(self) -> None:
         """Write what waits for the audit trail."""
         self._trail.close()

@@ -1,6 +1,6 @@
 """The first half of the journey: an object from the spool becomes a reading and result objects on disk."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from pydicom import dcmread
 from sqlalchemy.orm import Session
 
-from dicom_node.destination import BY_DEFAULT, ResultChoice, ResultKind
+from dicom_node.destination import BY_DEFAULT, Destination, ResultChoice, ResultKind
 from dicom_node.errors import NeverReadable, OutOfResources, RetryLater
 from dicom_node.faultpoints import Point, reach
 from dicom_node.journey.bounds import Bounds
@@ -45,6 +45,10 @@ class Reader:
             self._node = node_id(session)
         self._spool = Spool(settings.spool_dir, minimum_free_bytes=0)
         self._shelf = ResultShelf(settings.results_dir)
+
+    def take_up(self, settings: Settings, networks: Networks) -> None:
+        """Read with other settings, or at another operating point, from the next radiograph on."""
+        self._settings, self._networks = settings, networks
 
     def read(self, journey: str) -> str:
         """Read the radiograph of `journey`, unless the ledger already has its reading; returns an `Outcome`.
@@ -110,24 +114,25 @@ class Reader:
             )
 
     def _read(self, journey: str, row: ReceivedObject) -> Outcome:
+        settings, networks = self._settings, self._networks  # of one moment: others may be taken up meanwhile
         try:
             source = dcmread(self._spool.path(row.digest))
         except FileNotFoundError:
             raise NeverReadable("The object is no longer in the spool.") from None
-        radiograph = from_dicom(source, maximum_pixels=int(self._settings.maximum_megapixels * 1e6))
+        radiograph = from_dicom(source, maximum_pixels=int(settings.maximum_megapixels * 1e6))
         del source.PixelData  # decoded: a second copy would only cost memory
         accepted = Accepted(view=View(row.view), evidence=row.evidence, flags=tuple(row.flags))
-        verdict = look(accepted, radiograph, self._networks.view)
+        verdict = look(accepted, radiograph, networks.view)
         if isinstance(verdict, Refused):
             return self._refuse(journey, verdict)
         with Session(self._engine) as session:
-            shadow = in_shadow(session, self._settings, journey)
-        reading = read(radiograph, self._networks)
+            shadow = in_shadow(session, settings, journey)
+        reading = read(radiograph, networks)
         reach(Point.RADIOGRAPH_READ)
         read_at = now()
         self._shelf.sweep(journey)
         made: dict[ResultChoice, Results] = {}
-        destinations = () if shadow else self._settings.destinations
+        destinations = () if shadow else settings.destinations
         for choice in [destination.choice for destination in destinations] or [BY_DEFAULT]:
             if choice not in made:
                 made[choice] = compose(
@@ -145,7 +150,7 @@ class Reader:
                 for kind, dataset in made[choice].by_kind().items():
                     save(dataset, self._shelf.path(journey, kind, dataset.SOPInstanceUID))
                     reach(Point.RESULT_SAVED)
-        self._record(journey, verdict, reading, made, read_at, shadow=shadow)
+        self._record(journey, verdict, reading, made, read_at, destinations, shadow=shadow)
         reach(Point.READING_RECORDED)
         log.info(
             "radiograph read",
@@ -176,6 +181,7 @@ class Reader:
         reading: Reading,
         made: Mapping[ResultChoice, Results],
         read_at: datetime,
+        destinations: Sequence[Destination],
         *,
         shadow: bool,
     ) -> None:
@@ -206,15 +212,19 @@ class Reader:
                 )
             )
             session.flush()
-            if not shadow:
-                self._send_out(session, journey, made, read_at)
+            self._send_out(session, journey, made, read_at, destinations)
             session.flush()
             reach(Point.READING_WRITTEN)
 
     def _send_out(
-        self, session: Session, journey: str, made: Mapping[ResultChoice, Results], composed_at: datetime
+        self,
+        session: Session,
+        journey: str,
+        made: Mapping[ResultChoice, Results],
+        composed_at: datetime,
+        destinations: Sequence[Destination],
     ) -> None:
-        for destination in self._settings.destinations:
+        for destination in destinations:
             if destination.choice not in made:
                 continue
             for kind, dataset in made[destination.choice].by_kind().items():
@@ -231,16 +241,16 @@ class Reader:
                 )
 
     def _fail(self, journey: str, reason: str) -> Outcome:
-        failed_at = now()
+        failed_at, settings = now(), self._settings
         try:
             with Session(self._engine) as session:
                 before = session.get(ReadingRow, journey)
-                shadow = in_shadow(session, self._settings, journey)
+                shadow = in_shadow(session, settings, journey)
             if before is not None:  # of another run of the journey, which was faster
                 return Outcome.FAILED if before.failure else Outcome.READ
             log.error("radiograph cannot be read", journey=journey, reason=reason)
-            reports = self._settings.report_failures and not shadow
-            made = self._report_failure(journey, reason, failed_at) if reports else {}
+            destinations = settings.destinations if settings.report_failures and not shadow else ()
+            made = self._report_failure(journey, reason, failed_at, destinations) if destinations else {}
             with Session(self._engine) as session, session.begin():
                 session.add(
                     ReadingRow(
@@ -248,14 +258,16 @@ class Reader:
                     )
                 )
                 session.flush()
-                self._send_out(session, journey, made, failed_at)
+                self._send_out(session, journey, made, failed_at, destinations)
         except (OSError, sa.exc.OperationalError) as e:
             log.warning("reading postponed", journey=journey, reason=str(e))
             self._forgive(journey)
             return Outcome.LATER
         return Outcome.FAILED
 
-    def _report_failure(self, journey: str, reason: str, failed_at: datetime) -> Mapping[ResultChoice, Results]:
+    def _report_failure(
+        self, journey: str, reason: str, failed_at: datetime, destinations: Sequence[Destination]
+    ) -> Mapping[ResultChoice, Results]:
         """Reports on a radiograph without a reading, for the destinations that get reports.
 
         Empty if not even a report can refer to it: the ledger has the reason all the same.
@@ -266,7 +278,7 @@ class Reader:
             session.expunge(row)
         try:
             source = dcmread(self._spool.path(row.digest), stop_before_pixels=True)
-            for choice in {destination.choice for destination in self._settings.destinations}:
+            for choice in {destination.choice for destination in destinations}:
                 if ResultKind.REPORT in choice.objects:
                     made[choice] = compose_failure(
                         source,

@@ -21,11 +21,16 @@ def networks_here(settings: Settings) -> tuple["Networks", str]:
 
     Raises WeightsMismatch if the weights are not those of the manifest.
     """
-    from models.registry import WeightsMismatch
-    from pipeline.commissioning import BadCommissioning, Commissioning
     from pipeline.flow import load_networks
 
-    networks = load_networks(settings.effective_weights_dir)
+    return at_this_site(load_networks(settings.effective_weights_dir), settings)
+
+
+def at_this_site(networks: "Networks", settings: Settings) -> tuple["Networks", str]:
+    """Like `networks_here`, of networks that are loaded, as they came."""
+    from models.registry import WeightsMismatch
+    from pipeline.commissioning import BadCommissioning, Commissioning
+
     try:
         return networks.commissioned(Commissioning.load(commissioning_file(settings))), ""
     except FileNotFoundError:

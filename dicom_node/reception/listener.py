@@ -20,6 +20,7 @@ from pynetdicom.transport import AssociationServer
 
 from dicom_node import steady  # noqa: F401
 from dicom_node.audit import Kind, Outcome
+from dicom_node.changes import Changes
 from dicom_node.errors import ConfigurationError
 from dicom_node.journey.audit_head import open_trail
 from dicom_node.journey.queue import JourneyQueue
@@ -71,8 +72,9 @@ class Listener:
         entity.maximum_associations = sys.maxsize
         entity.maximum_pdu_size = MAXIMUM_PDU
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = settings.network_timeout
+        self._receiver = Receiver(settings, queue, spool)
         handlers = [
-            (evt.EVT_C_STORE, Receiver(settings, queue, spool).store),
+            (evt.EVT_C_STORE, self._receiver.store),
             (evt.EVT_N_EVENT_REPORT, _report_to(queue)),
             (evt.EVT_N_ACTION, lambda _: (_UNRECOGNISED_OPERATION, None)),  # the node commits itself to nothing
             (evt.EVT_CONN_CLOSE, _forget_arrival),
@@ -86,13 +88,18 @@ class Listener:
         self._spool = spool
         self._lobby = Lobby(
             self._server.socket,
-            Admission(settings, addresses_of_destinations=_addresses_of_destinations(settings)),
+            _admission(settings),
             enter=self._enter,
             turned_away=self._turned_away,
             left=self._left,
             timeout=settings.network_timeout,
             tls=RenewedContext(settings.tls).current if settings.tls_certificate else None,
         )
+
+    def take_up(self, settings: Settings) -> None:
+        """Go by other settings; associations that are open go on."""
+        self._receiver.take_up(settings)
+        self._lobby.take_up(_admission(settings))
 
     def __enter__(self) -> Self:
         self._trail.record(Kind.APPLICATION_ACTIVITY, activity="start")
@@ -231,7 +238,7 @@ def serve(settings: Settings) -> None:
     try:
         with Listener(settings, queue, spool) as listener:
             log.info("listening", ae_title=settings.ae_title, host=settings.host, port=listener.port, swept=swept)
-            with Adoption(Receiver(settings, queue, spool), queue, spool):
+            with Adoption(Receiver(settings, queue, spool), queue, spool), Changes(settings, listener.take_up):
                 stop.wait()
                 log.info("stopping")
     finally:
@@ -279,10 +286,14 @@ def _forget_arrival(event: Event) -> None:
     event.assoc.dimse.drop()
 
 
+def _admission(settings: Settings) -> Admission:
+    return Admission(settings, addresses_of_destinations=_addresses_of_destinations(settings))
+
+
 def _addresses_of_destinations(settings: Settings) -> frozenset[str]:
     addresses: set[str] = set()
     for peer in [peer for destination in settings.destinations for peer in destination.peers]:
-        with suppress(OSError):  # a name that nobody knows today: its peer is a stranger until the next start
+        with suppress(OSError):  # a name that nobody knows today: its peer is a stranger until the next change
             found = socket.getaddrinfo(peer.host, None, type=socket.SOCK_STREAM)
             addresses.update(plain_address(str(entry[4][0])) for entry in found)
     return frozenset(addresses)

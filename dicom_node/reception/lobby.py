@@ -114,6 +114,10 @@ class Lobby:
         self._selector.register(self._listening, selectors.EVENT_READ)
         self._thread.start()
 
+    def take_up(self, admission: Admission) -> None:
+        """Go by other rules from the next who asks on; who is inside stays."""
+        self._admission = admission
+
     def close(self) -> None:
         """Accept nobody any more and send away who waits; those inside stay."""
         self._end.set()

@@ -47,6 +47,10 @@ class Receiver:
         self._queue = queue
         self._spool = spool
 
+    def take_up(self, settings: Settings) -> None:
+        """Judge by other settings from the next object on."""
+        self._settings = settings
+
     def store(self, event: Event) -> Dataset:
         """Take an object in and answer with a status. Source: PS3.4 table B.2-1.
 

@@ -55,7 +55,8 @@ def test_a_node_is_commissioned_from_what_it_read_in_shadow(tmp_path: Path) -> N
         assert f"on {UNLABELLED} unlabelled and {LABELLED} labelled" in " ".join(said.split())
         signed = json.loads(node.command("commission", "show", "--json"))
 
-    with running_node(tmp_path, settings) as node:
+        # Running workers take it up.
+        wait_until(lambda: "event=commissioned " in node.log.read_text(), 60)
         late = make_cr(seed=1000)
         Modality(node.peer).send([late])
         objects = read_by(node, len(radiographs) + 1)
@@ -71,7 +72,7 @@ def test_a_node_is_commissioned_from_what_it_read_in_shadow(tmp_path: Path) -> N
         assert objects[:-1] == before
         node.command("commission", "undo")
 
-    with running_node(tmp_path, settings) as node:
+        wait_until(lambda: node.log.read_text().count('event="not commissioned"') == 2, 60)
         Modality(node.peer).send([make_cr(seed=1001)])
         assert read_by(node, len(radiographs) + 2)[-1]["reading"]["commissioning"] is None
     log = (tmp_path / "node.log").read_text()

@@ -57,10 +57,12 @@ def test_what_is_restored_is_what_was_backed_up(store: Store, tmp_path: Path) ->
 
 def test_what_the_site_signed_is_in_the_backup(store: Store, tmp_path: Path) -> None:
     (store.settings.data_dir / "commissioning.json").write_text('{"by": "Ada"}')
+    (store.settings.data_dir / "site.toml").write_text('calling_aes = ["CT1"]')
     back_up(store.settings, tmp_path / "backup")
     there = elsewhere(tmp_path)
     restore(there, tmp_path / "backup")
     assert (there.data_dir / "commissioning.json").read_text() == '{"by": "Ada"}'
+    assert (there.data_dir / "site.toml").read_text() == 'calling_aes = ["CT1"]'
 
 
 def test_the_audit_trail_goes_on_after_a_restore(store: Store, tmp_path: Path) -> None:

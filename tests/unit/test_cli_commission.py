@@ -83,7 +83,14 @@ def test_a_site_is_commissioned_shown_and_taken_back(tmp_path: Path, settings: S
 
     done = run(*arguments, "--by", "  Ada   Example ", "--sensitivity", "0.9")
     assert done.exit_code == 0, done.output
-    for words in ("70 unlabelled and 20 labelled", "sensitivity", "here, covid-19", "of 10;", "threshold", "Restart"):
+    for words in (
+        "70 unlabelled and 20 labelled",
+        "sensitivity",
+        "here, covid-19",
+        "of 10;",
+        "threshold",
+        "running node",
+    ):
         assert words in done.output
     signed = Commissioning.load(file)
     point = Registry.load().entries["covid_xnet"].operating_point

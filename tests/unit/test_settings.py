@@ -12,7 +12,8 @@ from dicom_node.cli.config import example_text
 from dicom_node.destination import BY_DEFAULT, Compression, Destination, OverlaySize, ResultChoice, ResultKind
 from dicom_node.errors import ConfigurationError
 from dicom_node.peers import Peer
-from dicom_node.settings import Settings, as_toml, load_settings
+from dicom_node.settings import Settings, load_settings
+from dicom_node.site_file import as_toml
 
 
 @pytest.fixture(autouse=True)
