@@ -78,7 +78,7 @@ class Reader:
             return self._fail(journey, str(e))
         except (RetryLater, OSError, sa.exc.OperationalError) as e:
             # The machine's trouble, not the radiograph's.
-            log.warning("reading postponed", journey=journey, reason=str(e))
+            log.warning("reading postponed", journey=journey, reason=_in_a_line(e))
             self._forgive(journey)
             return Outcome.LATER
         except Exception as e:  # the edge of the journey: one radiograph must not stop the others
@@ -260,7 +260,7 @@ class Reader:
                 session.flush()
                 self._send_out(session, journey, made, failed_at, destinations)
         except (OSError, sa.exc.OperationalError) as e:
-            log.warning("reading postponed", journey=journey, reason=str(e))
+            log.warning("reading postponed", journey=journey, reason=_in_a_line(e))
             self._forgive(journey)
             return Outcome.LATER
         return Outcome.FAILED
@@ -311,6 +311,11 @@ class Reader:
                 )
         except sa.exc.OperationalError:
             log.warning("the ledger cannot be written", journey=journey)
+
+
+def _in_a_line(error: Exception) -> str:
+    """What is wrong, without the traceback that pydicom puts into what it raises when a disk is full."""
+    return str(error).partition("\n")[0]
 
 
 def _repairs(made: Mapping[ResultChoice, Results]) -> list[str]:
