@@ -73,7 +73,7 @@ def read(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read files with `covid-xnet read`; its steps, sizes up to 40 MP, and compressed radiographs.
+    """Read files without a node: all steps, sizes up to 40 MP, and compressed radiographs.
 
     Example: covid-xnet bench read --files 1000 --json
     """

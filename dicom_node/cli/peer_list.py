@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Annotated, Any
+from typing import Annotated, Final, Any
 
 import typer
 
@@ -24,13 +24,19 @@ WithOption = Annotated[
 ]
 
 
+_ECHO: Final = """Check the connection to a peer with C-ECHO, as `echo` does.
+
+Example: covid-xnet peers echo PACS
+"""
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Who gets results, and who may send to the node.", no_args_is_help=True)
     group.command("add")(add)
     group.command("list")(show)
     group.command("remove")(remove)
-    group.command("echo")(echo)
+    group.command("echo", help=_ECHO)(echo)
     group.command("test")(ask)
     app.add_typer(group, name="peers")
 
