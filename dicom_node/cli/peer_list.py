@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Annotated, Final, Any
+from typing import Annotated, Any, Final
 
 import typer
 
