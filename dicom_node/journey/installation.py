@@ -26,6 +26,7 @@ def keep_node_id(session: Session, file: Path) -> None:
             session.add(NodeRow(id=kept))
             return
     try:
+        file.touch(mode=0o600)  # whatever the umask of the command that prepares the database
         file.write_text(f"{ours.id}\n", encoding="ascii")
     except OSError as e:  # a disk that is full keeps no node from starting
         log.warning("id of the node not kept", reason=e.strerror)
