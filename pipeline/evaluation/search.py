@@ -28,7 +28,9 @@ KERNELS: Final = (3, 5, 7, 9, 11)
 TABLE: Final = "search.json"
 PAGE: Final = "search.html"
 _REDUCTION: Final = 3
-"""Successive halving lets about one in so many go on, from the first epoch on."""
+"""Successive halving lets about one in so many go on."""
+_FIRST_RUNG: Final = 3
+"""Epochs after which it asks first: what one epoch leaves on archives that were not learned from is noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,7 +76,7 @@ def search(
         study_name=name,
         direction="maximize",
         sampler=optuna.samplers.GridSampler(grid, seed=seed),
-        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=_REDUCTION),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=_FIRST_RUNG, reduction_factor=_REDUCTION),
         load_if_exists=True,
     )
     done = {(row["depth"], row["kernel"]) for row in table_of(study, lessons)}
