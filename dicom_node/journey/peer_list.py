@@ -8,11 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
 from dicom_node.audit import Kind
 from dicom_node.destination import Destination
 from dicom_node.errors import ConfigurationError, NodeError
 from dicom_node.journey.audit_head import open_trail
 from dicom_node.journey.database import open_engine, prepare
+from dicom_node.journey.ledger import OPEN_STATES, ReturnRow
 from dicom_node.peers import Caller
 from dicom_node.settings import FILE_SUFFIX, PREFIX, Settings, load_settings
 from dicom_node.site_file import as_toml, read_site_file, read_toml, site_file
@@ -24,6 +28,12 @@ class NoSuchPeer(NodeError):
     """The list does not have it, or has several of that name."""
 
     hint = "`covid-xnet peers list` shows them."
+
+
+class ResultsWait(NodeError):
+    """A destination that speaks TLS cannot be forgotten while results wait for it."""
+
+    hint = "Wait until `covid-xnet status` shows none, or set them aside on their pages."
 
 
 def add_destination(plain: str | dict[str, Any]) -> None:
@@ -40,19 +50,32 @@ def add_destination(plain: str | dict[str, Any]) -> None:
 
 
 def remove_destination(name: str) -> str:
-    """Give results of later readings to it no more; returns it. Raises NoSuchPeer.
+    """Give results of later readings to it no more; returns it.
 
-    name: `AET@host:port`, or the AE title if there is one of that title.
+    name: `AET@host:port`, or the AE title if there is one of that title. Raises NoSuchPeer; ResultsWait if results that
+    wait for it would go there unencrypted, because nothing would say any more that it speaks TLS.
     """
-    found = [str(d.peer) for d in load_settings().destinations if name in (str(d.peer), d.peer.ae_title)]
+    found = [d for d in load_settings().destinations if name in (str(d.peer), d.peer.ae_title)]
     if len(found) != 1:
         raise NoSuchPeer(f"{len(found) or 'No'} destinations are called {name!r}.")
+    removed = str(found[0].peer)
 
     def remove(settings: Settings) -> list[Any]:
-        return [each.plain for each in settings.destinations if str(each.peer) != found[0]]
+        if found[0].tls and (waiting := _waiting(settings, removed)):
+            raise ResultsWait(f"{waiting} results wait for {removed}, and would go there without TLS.")
+        return [each.plain for each in settings.destinations if str(each.peer) != removed]
 
-    _change("destinations", remove, destination=found[0], added=False)
-    return found[0]
+    _change("destinations", remove, destination=removed, added=False)
+    return removed
+
+
+def _waiting(settings: Settings, destination: str) -> int:
+    engine = open_engine(settings)
+    with Session(engine) as session:
+        of_it = sa.select(sa.func.count()).where(ReturnRow.destination == destination, ReturnRow.state.in_(OPEN_STATES))
+        found = session.scalar(of_it)
+    engine.dispose()
+    return found or 0
 
 
 def add_sender(caller: Caller) -> None:

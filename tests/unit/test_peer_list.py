@@ -6,17 +6,21 @@ import threading
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
 from dicom_node.audit import entries
 from dicom_node.cli import app
 from dicom_node.destination import ResultKind
 from dicom_node.errors import ConfigurationError, NodeError
-from dicom_node.journey.peer_list import add_sender
-from dicom_node.peers import Caller
+from dicom_node.journey.ledger import ReturnRow, ReturnState
+from dicom_node.journey.peer_list import ResultsWait, add_sender
+from dicom_node.peers import Caller, Peer
 from dicom_node.settings import load_settings
 from dicom_node.site_file import as_toml, read_toml
 from tests.peers.scripted_pacs import scripted_pacs
+from tests.returning import Ward
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +59,23 @@ def test_a_destination_is_added_changed_and_removed_and_the_file_of_the_site_win
     assert said["senders_from"] == "the defaults"
     assert not [path for path in (folder / "data").iterdir() if path.name.startswith(".site")]
     assert (folder / "data" / "site.toml").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_encrypted_destination_is_not_forgotten_while_results_wait_that_would_go_there_without_tls(
+    folder: Path,
+) -> None:
+    done("add", "PACS@10.1.2.3:104", "--with", "tls=true")
+    ward = Ward(folder)  # in the same data folder
+    ward.add_reading(destinations=[Peer.parse("PACS@10.1.2.3:104")])
+    refused = peers("remove", "PACS")
+    assert isinstance(refused.exception, ResultsWait)
+    assert "results wait for PACS@10.1.2.3:104" in str(refused.exception)
+    assert len(load_settings().destinations) == 2
+    with Session(ward.queue.engine) as session, session.begin():
+        session.execute(sa.update(ReturnRow).values(state=ReturnState.DELIVERED))
+    ward.close()
+    done("remove", "PACS")
+    assert len(load_settings().destinations) == 1
 
 
 def test_the_audit_trail_names_who_was_added_and_removed(folder: Path) -> None:
