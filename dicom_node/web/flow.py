@@ -1,6 +1,7 @@
 """What goes through the node: today's flow in numbers, and whether anything changed."""
 
 import math
+import shutil
 import threading
 import time
 from dataclasses import dataclass
@@ -85,6 +86,14 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """Bytes free and in all."""
+
+    free: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
     """Who sent objects."""
 
@@ -151,6 +160,15 @@ def destinations(session: Session, settings: Settings) -> list[Destination]:
             )
         )
     return found
+
+
+def disk(settings: Settings) -> Disk | None:
+    """Of the file system of data_dir; None if it cannot be reached."""
+    try:
+        usage = shutil.disk_usage(settings.data_dir)
+    except OSError:
+        return None
+    return Disk(free=usage.free, total=usage.total)
 
 
 def senders(session: Session) -> list[Sender]:

@@ -18,6 +18,7 @@ from dicom_node.logs import log
 from dicom_node.settings import Settings
 from dicom_node.web.accounts import Accounts, SignedIn, User
 from dicom_node.web.paper import Paper
+from dicom_node.web.tokens import Token
 from dicom_node.web.tries import Tries
 
 COOKIE: Final = "covid_xnet_session"
@@ -81,9 +82,9 @@ class Gatehouse:
         token = request.cookies.get(COOKIE)
         return self.accounts.session(token) if token else None
 
-    def may_identify(self, user: User) -> bool:
-        """Whether `user` sees who a patient is."""
-        return user.role in self.settings.web_identity_roles
+    def may_identify(self, who: User | Token) -> bool:
+        """Whether `who` asks may see who a patient is."""
+        return who.role in self.settings.web_identity_roles
 
     def render(self, visit: Visit, template: str, *, status: int = 200, **values: Any) -> Response:
         """A page of the template."""

@@ -1,4 +1,4 @@
-"""The web server: health and metrics for who watches the node, and the dashboard for people."""
+"""The web server: health and metrics for who watches the node, the dashboard for people, the API for programs."""
 
 import socket
 import sys
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from dicom_node.audit import AuditTrail
 from dicom_node.errors import ConfigurationError
@@ -24,8 +24,10 @@ from dicom_node.logs import log
 from dicom_node.settings import Settings
 from dicom_node.web import dashboard
 from dicom_node.web.accounts import FIRST_USER
+from dicom_node.web.api import problems
+from dicom_node.web.api.application import api
 from dicom_node.web.armour import Armour
-from dicom_node.web.gatehouse import Gatehouse, told
+from dicom_node.web.gatehouse import Gatehouse, root_of, told
 from dicom_node.web.metrics import NodeMetrics
 
 _BIND_SECONDS: Final = 8.0
@@ -35,12 +37,13 @@ _GRACE_SECONDS: Final = 5
 
 
 def application(settings: Settings, engine: sa.Engine, trail: AuditTrail) -> Starlette:
-    """The pages: /health/live, /health/ready, /metrics, which anybody may read, and the dashboard.
+    """The pages: /health/live, /health/ready, /metrics, which anybody may read, the dashboard, and the API.
 
     The database must have been prepared. `state.gate` of what is returned is the way into the dashboard.
     """
     gate = Gatehouse(settings, engine, trail)
     metrics = NodeMetrics(settings, engine)
+    interface = api(gate)
 
     def live(_: Request) -> Response:
         return PlainTextResponse("alive\n")
@@ -58,17 +61,23 @@ def application(settings: Settings, engine: sa.Engine, trail: AuditTrail) -> Sta
             log.warning("metrics not told", error=type(e).__name__)
             return PlainTextResponse("the ledger cannot be read\n", status_code=503)
 
+    def failed(request: Request, problem: Exception) -> Response:
+        # What is under /api and is no path at all, such as one with a line break, does not reach the API.
+        here = request.scope["path"].removeprefix(root_of(request))
+        return problems.told(problem) if here.startswith("/api/") else told(request, problem)
+
     app = Starlette(
         routes=[
             Route("/health/live", live),
             Route("/health/ready", ready),
             Route("/metrics", scrape),
+            Mount("/api", interface),
             *dashboard.routes(gate),
         ],
         middleware=[Middleware(Armour)],
-        exception_handlers={HTTPException: told, sa.exc.SQLAlchemyError: told},
+        exception_handlers={HTTPException: failed, sa.exc.SQLAlchemyError: failed},
     )
-    app.state.settings, app.state.gate = settings, gate
+    app.state.settings, app.state.gate, app.state.api = settings, gate, interface
     return app
 
 

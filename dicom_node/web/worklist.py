@@ -13,6 +13,10 @@ from dicom_node.journey.ledger import OPEN_STATES, ReadingRow, ReceivedObject, R
 PAGE: Final = 50
 """Objects on one page."""
 LONGEST_SEARCH: Final = 64
+LARGEST_ID: Final = 2**63 - 1
+_FIRST_DAY: Final = date(1970, 1, 2)
+_LAST_DAY: Final = date(9999, 12, 30)
+"""Days whose midnight every time zone has a moment for, and nothing came before or after them."""
 
 
 class Standing(StrEnum):
@@ -53,18 +57,24 @@ class Found:
     older: int | None
 
 
+_OBJECTS: Final = sa.select(ReceivedObject).options(
+    joinedload(ReceivedObject.study),
+    selectinload(ReceivedObject.reading),
+    selectinload(ReceivedObject.returns),
+)
+
+
+def find(session: Session, number: int) -> ReceivedObject | None:
+    """The object of this number, with its study, reading and returns; None if there is none."""
+    if not 0 < number <= LARGEST_ID:
+        return None
+    return session.scalars(_OBJECTS.where(ReceivedObject.id == number)).first()
+
+
 def look_for(session: Session, wanted: Wanted) -> Found:
     """The objects that were asked for; milliseconds also with 100,000 readings."""
     rows = session.scalars(
-        sa.select(ReceivedObject)
-        .options(
-            joinedload(ReceivedObject.study),
-            selectinload(ReceivedObject.reading),
-            selectinload(ReceivedObject.returns),
-        )
-        .where(*_conditions(wanted))
-        .order_by(ReceivedObject.id.desc())
-        .limit(PAGE + 1)
+        _OBJECTS.where(*_conditions(wanted)).order_by(ReceivedObject.id.desc()).limit(PAGE + 1)
     ).all()
     return Found(objects=tuple(rows[:PAGE]), older=rows[PAGE - 1].id if len(rows) > PAGE else None)
 
@@ -88,9 +98,9 @@ def _conditions(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
     if wanted.sender:
         where.append(ReceivedObject.calling_ae == wanted.sender)
     if wanted.since:
-        where.append(ReceivedObject.received_at >= _midnight(wanted.since))
+        where.append(ReceivedObject.received_at >= _midnight(max(wanted.since, _FIRST_DAY)))
     if wanted.until:
-        where.append(ReceivedObject.received_at < _midnight(wanted.until + timedelta(days=1)))
+        where.append(ReceivedObject.received_at < _midnight(min(wanted.until, _LAST_DAY) + timedelta(days=1)))
     if wanted.before is not None:
         where.append(ReceivedObject.id < wanted.before)
     if text := wanted.search.strip()[:LONGEST_SEARCH]:

@@ -8,10 +8,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dicom_node.journey.site import commissioning_file
+from dicom_node.web.cards import card_of, commissioning
 from dicom_node.web.gatehouse import Gatehouse, Visit
 from models.registry import SHIPPED, Registry, WeightsMismatch
-from pipeline.commissioning import BadCommissioning, Commissioning
 
 
 def routes(gate: Gatehouse) -> list[Route]:
@@ -23,30 +22,18 @@ def routes(gate: Gatehouse) -> list[Route]:
         except WeightsMismatch as e:
             raise HTTPException(503, f"The weights cannot be used: {e}.") from None
 
-    def commissioning() -> tuple[Commissioning | None, str]:
-        try:
-            return Commissioning.load(commissioning_file(gate.settings)), ""
-        except FileNotFoundError:
-            return None, ""
-        except BadCommissioning as e:
-            return None, str(e)
-
     def models(visit: Visit) -> Response:
-        signed, trouble = commissioning()
+        signed, trouble = commissioning(gate.settings)
         return gate.render(
             visit, "models.html", entries=list(registry().entries.values()), signed=signed, trouble=trouble
         )
 
     def card(visit: Visit) -> Response:
-        from pipeline.evaluation.card import card as written
-
         known, name = registry(), visit.request.path_params["name"]
         if name not in known.entries:
             raise HTTPException(404)
-        evaluation = known.evaluation() if known.entries[name].operating_point else None
-        return gate.render(
-            visit, "card.html", name=known.entries[name].title, card=_html(written(known, name, evaluation))
-        )
+        text, _ = card_of(known, name)
+        return gate.render(visit, "card.html", name=known.entries[name].title, card=_html(text))
 
     return [Route("/models", gate.admit(models)), Route("/models/{name}", gate.admit(card))]
 

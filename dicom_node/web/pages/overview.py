@@ -1,6 +1,5 @@
 """How the node is, what went through it today, and a stream that tells when that changed."""
 
-import shutil
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -14,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dicom_node.inspection.health import examine
-from dicom_node.web.flow import Pulse, destinations, flow
+from dicom_node.web.flow import Pulse, destinations, disk, flow
 from dicom_node.web.gatehouse import Gatehouse, Visit
 from dicom_node.web.worklist import Standing, Wanted, look_for, standing_of
 
@@ -34,7 +33,7 @@ def routes(gate: Gatehouse) -> list[Route]:
                 visit,
                 "overview.html",
                 flow=flow(session),
-                disk=_disk(gate),
+                disk=disk(gate.settings),
                 destinations=destinations(session, gate.settings),
                 latest=look_for(session, Wanted()).objects[:_LATEST],
                 standing_of=standing_of,
@@ -65,12 +64,3 @@ def routes(gate: Gatehouse) -> list[Route]:
         return EventSourceResponse(beats(), headers={"cache-control": "no-store", "x-accel-buffering": "no"})
 
     return [Route("/", gate.admit(overview)), Route("/health", gate.admit(health)), Route("/live", live)]
-
-
-def _disk(gate: Gatehouse) -> tuple[float, float] | None:
-    """Bytes free and in all under data_dir; None if it cannot be reached."""
-    try:
-        usage = shutil.disk_usage(gate.settings.data_dir)
-    except OSError:
-        return None
-    return usage.free, usage.total

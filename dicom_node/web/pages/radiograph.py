@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import sqlalchemy as sa
-from pydicom import dcmread
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
@@ -12,17 +11,15 @@ from starlette.routing import Route
 from dicom_node.access import Role
 from dicom_node.audit import Kind
 from dicom_node.journey.ledger import OPEN_STATES, ReceivedObject, ReturnState
-from dicom_node.journey.queue import JourneyQueue
 from dicom_node.logs import log
 from dicom_node.results.shelf import ResultShelf
 from dicom_node.spool import Spool
 from dicom_node.web.gatehouse import Gatehouse, Visit
+from dicom_node.web.orders import Order, carry_out
 from dicom_node.web.paper import quoted
+from dicom_node.web.patient import patient_of
 from dicom_node.web.report import contents, overlay_file, report_file
-from dicom_node.web.worklist import Standing, standing_of
-
-_IDENTITY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyDescription")
-_LARGEST_ID = 2**63 - 1
+from dicom_node.web.worklist import Standing, find, standing_of
 
 
 def routes(gate: Gatehouse) -> list[Route]:
@@ -32,18 +29,7 @@ def routes(gate: Gatehouse) -> list[Route]:
 
     def asked(visit: Visit, session: Session) -> ReceivedObject:
         """The object that the address names; raises HTTPException 404."""
-        number = visit.request.path_params["id"]
-        row = None
-        if 0 < number <= _LARGEST_ID:
-            row = session.scalars(
-                sa.select(ReceivedObject)
-                .options(
-                    joinedload(ReceivedObject.study),
-                    selectinload(ReceivedObject.reading),
-                    selectinload(ReceivedObject.returns),
-                )
-                .where(ReceivedObject.id == number)
-            ).first()
+        row = find(session, visit.request.path_params["id"])
         if row is None:
             raise HTTPException(404)
         return row
@@ -68,7 +54,7 @@ def routes(gate: Gatehouse) -> list[Route]:
                 trouble=_viewable(row, spool.path(row.digest)),
                 overlay=folder is not None and overlay_file(folder) is not None,
                 report=_report(folder),
-                patient=_patient(row, spool.path(row.digest)) if gate.may_identify(visit.user) else {},
+                patient=patient_of(row, spool.path(row.digest)) if gate.may_identify(visit.user) else {},
                 viewer=_viewer(gate, visit, row),
                 can_retry=any(r.state == ReturnState.SET_ASIDE for r in row.returns),
                 can_read_again=bool(row.reading and row.reading.failure and row.purged_at is None),
@@ -110,27 +96,20 @@ def routes(gate: Gatehouse) -> list[Route]:
         return Response(data, media_type="image/png")
 
     def act(visit: Visit) -> Response:
-        action = visit.request.path_params["action"]
+        try:
+            order = Order(visit.request.path_params["action"])
+        except ValueError:
+            raise HTTPException(404) from None
         with Session(gate.engine) as session:
-            row = asked(visit, session)
-            only = ReceivedObject.id == row.id
-            queue = JourneyQueue(gate.settings)
-            try:
-                match action:
-                    case "retry":
-                        number = queue.retry_returns(only=only)
-                        done = f"{number} results will be returned again." if number else "Nothing was set aside."
-                    case "read-again":
-                        number = queue.retry_readings(only=only)
-                        done = "It will be read again." if number else "It is being read, or its files were purged."
-                    case "set-aside":
-                        number = queue.set_aside(only=only)
-                        done = f"{number} results are set aside." if number else "Nothing was waiting any more."
-                    case _:
-                        raise HTTPException(404)
-            finally:
-                queue.close()
-        return show(visit, done=done, what=f"{action}: {number}")
+            number = carry_out(gate.settings, order, asked(visit, session).id)
+        match order:
+            case Order.RETRY:
+                done = f"{number} results will be returned again." if number else "Nothing was set aside."
+            case Order.READ_AGAIN:
+                done = "It will be read again." if number else "It is being read, or its files were purged."
+            case Order.SET_ASIDE:
+                done = f"{number} results are set aside." if number else "Nothing was waiting any more."
+        return show(visit, done=done, what=f"{order}: {number}")
 
     return [
         Route("/radiographs/{id:int}", gate.admit(radiograph)),
@@ -158,19 +137,6 @@ def _report(folder: Path | None) -> object:
     except Exception as e:
         log.warning("report not shown", error=type(e).__name__)
         return None
-
-
-def _patient(row: ReceivedObject, path: Path) -> dict[str, str]:
-    """Who the patient is, from the file; without it, what the ledger knows."""
-    known = {"PatientID": row.study.patient_id, "AccessionNumber": row.study.accession_number}
-    if row.purged_at is None and row.accepted:
-        try:
-            header = dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTITY))
-            known |= {name: str(header.get(name) or "").replace("^", " ").strip() for name in _IDENTITY}
-        # The edge: what a peer wrote may break the parser in ways of its own; the ledger is enough then.
-        except Exception:
-            pass
-    return {name: value for name, value in known.items() if value}
 
 
 def _viewer(gate: Gatehouse, visit: Visit, row: ReceivedObject) -> str:

@@ -1,0 +1,1 @@
+"""What the pages show, as JSON for programs, under /api."""
