@@ -116,7 +116,7 @@ def test_a_page_weighs_little_and_who_is_removed_sees_no_more(tmp_path: Path) ->
         page = context.new_page()
         page.on("requestfinished", lambda r: weights.append(r.sizes()["responseBodySize"]))
         page.goto(here.address)
-        page.get_by_text("database").wait_for(timeout=PATIENCE)
+        page.get_by_role("rowheader", name="database").wait_for(timeout=PATIENCE)
         assert 0 < sum(weights) < HEAVIEST_PAGE
         here.node.command("users", "remove", "admin")
         page.get_by_role("link", name="Worklist").click()

@@ -171,12 +171,12 @@ def test_any_text_comes_back_from_toml_as_it_was(tmp_path: Path) -> None:
 
 def test_a_destination_is_asked_before_it_is_added() -> None:
     with scripted_pacs() as pacs:
-        said = json.loads(peers("test", str(pacs.peer), "--json").output)
+        said = json.loads(peers("test", str(pacs.peer), "--json").stdout)
     by_name = {check["name"].removeprefix(f"{pacs.peer} "): check for check in said["checks"]}
     assert by_name["echo"]["well"]
     assert "contexts" in by_name
     gone = peers("test", str(pacs.peer), "--json")
     assert gone.exit_code == 1
-    assert json.loads(gone.output)["checks"][0]["remedy"]
+    assert json.loads(gone.stdout)["checks"][0]["remedy"]
     assert peers("test", "PACS").exit_code == 2
     assert peers("test", "PACS@10.1.2.3:104", "--with", "objects=everything").exit_code == 2

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.registry import MANIFEST, SHIPPED, Entry, OperatingPoint, Registry, WeightsMismatch, sha256
+from models.registry import EVALUATION, MANIFEST, SHIPPED, Entry, OperatingPoint, Registry, WeightsMismatch, sha256
 from pipeline.flow import load_networks
 from pipeline.preprocess import DEFAULT, PAPER
 
@@ -66,7 +66,7 @@ def test_the_shipped_weights_are_those_of_their_manifest() -> None:
         assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in entry.files.values())
         registry.verify(name)
     # Nothing lies beside that the manifest does not name.
-    assert {file for entry in registry.entries.values() for file in entry.files} | {MANIFEST} == {
+    assert {file for entry in registry.entries.values() for file in entry.files} | {MANIFEST, EVALUATION} == {
         path.name for path in SHIPPED.iterdir()
     }
 

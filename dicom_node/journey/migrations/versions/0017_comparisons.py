@@ -22,10 +22,10 @@ def upgrade() -> None:
         sa.Column("model_version", sa.String(), nullable=False),
         sa.Column("read_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("failure", sa.String(), nullable=False),
-        sa.Column("score", sa.Float(), nullable=True),
+        sa.Column("score", sa.Double(), nullable=True),
         sa.Column("verdict", sa.String(), nullable=False),
-        sa.Column("threshold", sa.Float(), nullable=True),
-        sa.Column("milliseconds", sa.Float(), nullable=True),
+        sa.Column("threshold", sa.Double(), nullable=True),
+        sa.Column("milliseconds", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["journey"], ["readings.journey"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("journey", "model_digest"),
     )
