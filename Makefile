@@ -22,7 +22,8 @@ demo: $(VENV)/.serving  ## start a node and a PACS, send real radiographs, show 
 test: $(VENV)/.development  ## run the tests; all of them, also those that take minutes, if CI is set
 	@deploy/debian-packages $(PEERS)
 	@command -v npm >/dev/null || deploy/debian-packages npm
-	$(BIN)/python -m pytest $(if $(CI),-m "")
+	$(BIN)/python -m pytest $(if $(CI),-m "") --numprocesses 2 --dist loadfile tests/unit tests/property tests/conformance
+	$(BIN)/python -m pytest $(if $(CI),-m "") tests/acceptance tests/faults
 
 faults: $(VENV)/.development  ## kill the node again and again beside a PACS; writes deploy/handbook/faults.md
 	@deploy/debian-packages $(PEERS)

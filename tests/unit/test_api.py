@@ -222,7 +222,8 @@ def test_the_networks_are_told_with_card_and_evaluation(shown: Pages) -> None:
     [
         ("GET", "/radiographs?before=x", None, 422), ("GET", "/radiographs?before=99999999999999999999", None, 422),
         ("GET", "/radiographs?befor=1", None, 422), ("GET", "/radiographs?sender=%00", None, 422),
-        ("GET", "/radiographs?since=2026-02-30", None, 422), ("GET", "/radiographs/0", None, 422),
+        ("GET", "/radiographs?since=2026-02-30", None, 422), ("GET", "/radiographs?until=0.0", None, 422),
+        ("POST", "/radiographs/search", b'{"since": 0}', 422), ("GET", "/radiographs/0", None, 422),
         ("GET", "/radiographs/99999999999999999999", None, 422), ("POST", "/radiographs/1/burn", None, 422),
         ("POST", "/radiographs/search", b'{"search": "\\ud800"}', 422), ("POST", "/radiographs/search", b"{", 422),
         ("POST", "/radiographs/search", b'{"\\ud800": 1}', 422), ("POST", "/radiographs/search", b'{"\xff": 1}', 400),

@@ -1,10 +1,11 @@
 """The worklist, and one radiograph with its whole journey."""
 
+import re
 from datetime import date
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from dicom_node.audit import Kind
@@ -25,6 +26,16 @@ _NO_NUL: Final = r"^[^\x00]*$"
 Number = Annotated[int, Path(ge=1, le=LARGEST_ID, description="Of the object in the ledger: `received.id`.")]
 
 
+def _written_out(day: object) -> object:
+    """Refuse what pydantic would take for a day, too, such as seconds since 1970."""
+    if isinstance(day, date) or (isinstance(day, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", day)):
+        return day
+    raise ValueError("a day is written YYYY-MM-DD")
+
+
+Day = Annotated[date, BeforeValidator(_written_out)]
+
+
 class Filter(BaseModel):
     """Which objects; what is left out means any."""
 
@@ -32,8 +43,8 @@ class Filter(BaseModel):
 
     standing: Standing | None = Field(default=None, description="Where they stand.")
     sender: str = Field(default="", max_length=16, pattern=_NO_NUL, description="AE title of who sent them.")
-    since: date | None = Field(default=None, description="First day, on the clock of the node.")
-    until: date | None = Field(default=None, description="Last day.")
+    since: Day | None = Field(default=None, description="First day, on the clock of the node.")
+    until: Day | None = Field(default=None, description="Last day.")
     before: int | None = Field(default=None, ge=1, le=LARGEST_ID, description="`older` of the page before this one.")
 
 
